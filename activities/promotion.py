@@ -1,0 +1,104 @@
+"""Finding PENDING orders and telling them to go on."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from database import queries
+from orders.order import OrderKey
+from orders.names import UPDATE_STATUS_SIGNAL, promotion_command_id, workflow_id
+from orders.signals import StatusSignal
+from orders.status import OrderStatus
+
+PROMOTED_BY = "promotion"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindPage:
+    """Ask for the next page of PENDING orders, oldest first, that were placed before a time."""
+
+    placed_before: datetime
+    after: OrderKey | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A stretch of the list of orders: what lies after one key, up to and including another."""
+
+    placed_before: datetime
+    after: OrderKey | None
+    until: OrderKey
+
+
+@dataclass(frozen=True)
+class PromotionActivities:
+    """Activities of the promotion queue."""
+
+    engine: AsyncEngine
+    client: Client
+    page_size: int
+    concurrency: int
+
+    @activity.defn
+    async def find_page(self, request: FindPage) -> Page | None:
+        """The next page, or None at the end of the list."""
+        keys = await queries.list_pending_keys(
+            self.engine, placed_before=request.placed_before, after=request.after, limit=self.page_size
+        )
+        if not keys:
+            return None
+        return Page(placed_before=request.placed_before, after=request.after, until=keys[-1])
+
+    @activity.defn
+    async def promote_page(self, page: Page) -> int:
+        """Signal every order of the page that is still PENDING; the number of orders signalled.
+
+        The page is read anew, so that a retry meets only what is left of it, and goes on after the
+        last order that a heartbeat has recorded.
+        """
+        keys = await queries.list_pending_keys(
+            self.engine,
+            placed_before=page.placed_before,
+            after=_recorded_position() or page.after,
+            until=page.until,
+        )
+        signalled = 0
+        for start in range(0, len(keys), self.concurrency):
+            batch = keys[start : start + self.concurrency]
+            signalled += sum(await asyncio.gather(*(self._promote(key) for key in batch)))
+            activity.heartbeat(batch[-1].created_at.isoformat(), str(batch[-1].order_id))
+        return signalled
+
+    async def _promote(self, key: OrderKey) -> bool:
+        """Signal one order; False when its workflow has ended, which leaves nothing to promote."""
+        handle = self.client.get_workflow_handle(workflow_id(key.order_id))
+        try:
+            await handle.signal(
+                UPDATE_STATUS_SIGNAL,
+                StatusSignal(
+                    status=OrderStatus.PROCESSING,
+                    command_id=promotion_command_id(key.order_id),
+                    changed_by=PROMOTED_BY,
+                ),
+            )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            activity.logger.warning("Order %s is PENDING here, but its workflow has ended", key.order_id)
+            return False
+        return True
+
+
+def _recorded_position() -> OrderKey | None:
+    """Where an earlier attempt of this activity had got to."""
+    details = activity.info().heartbeat_details
+    if not details:
+        return None
+    created_at, order_id = details
+    return OrderKey(created_at=datetime.fromisoformat(created_at), order_id=UUID(order_id))

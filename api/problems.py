@@ -1,0 +1,183 @@
+"""Every answer that is not a success, as RFC 9457 problem details.
+
+A problem says what a person needs and never echoes what was sent: a place and a reason are enough.
+"""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from temporalio.service import RPCError
+
+from api.dispatch import OrderNotReadable, OrderUndecidable
+from api.request_id import current_request_id
+from api.schemas import ErrorPlace, Problem
+from database.engine import UNAVAILABLE
+from orders.errors import (
+    CommandIdReused,
+    InvalidTransition,
+    InvalidValue,
+    LimitExceeded,
+    OrderNotFound,
+    VersionMismatch,
+)
+
+logger = logging.getLogger("api")
+
+RETRY_AFTER_SECONDS = 1
+
+
+class MalformedBody(HTTPException):
+    """A body that is not the JSON that it claims to be.
+
+    An `HTTPException`, because FastAPI makes its own of every other that reading a body raises.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(HTTPStatus.BAD_REQUEST, detail)
+
+
+def problem(
+    request: Request,
+    status: HTTPStatus,
+    code: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,  # noqa: ANN401 - the members of `Problem`, which checks them
+) -> Response:
+    """A problem as a response."""
+    body = Problem(
+        type=f"urn:orders:problem:{code}",
+        title=status.phrase,
+        status=status,
+        detail=detail,
+        instance=request.url.path,
+        code=code,
+        request_id=current_request_id(),
+        **members,
+    )
+    return Response(
+        body.model_dump_json(exclude_none=True),
+        status_code=status,
+        media_type="application/problem+json",
+        headers=dict(headers or {}),
+    )
+
+
+def _retry_later(request: Request, code: str, detail: str) -> Response:
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, code, detail, headers=headers)
+
+
+async def _malformed_body(request: Request, error: MalformedBody) -> Response:
+    return problem(request, HTTPStatus.BAD_REQUEST, "malformed_body", error.detail)
+
+
+async def _invalid_request(request: Request, error: RequestValidationError) -> Response:
+    places = [
+        ErrorPlace(
+            place=".".join(str(part) for part in found["loc"]),
+            reason=found["msg"].removeprefix("Value error, "),
+        )
+        for found in error.errors()
+    ]
+    first = f"{places[0].place}: {places[0].reason}"
+    detail = first if len(places) == 1 else f"{first} (and {len(places) - 1} more)"
+    return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail, errors=places)
+
+
+async def _invalid_value(request: Request, error: InvalidValue) -> Response:
+    place = ErrorPlace(place=f"body.{error.place}", reason=error.reason)
+    return problem(
+        request, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", f"body.{error}", errors=[place]
+    )
+
+
+async def _limit_exceeded(request: Request, error: LimitExceeded) -> Response:
+    place = ErrorPlace(place=f"body.{error.place}", reason=error.reason)
+    return problem(request, HTTPStatus.BAD_REQUEST, "limit_exceeded", f"body.{error}", errors=[place])
+
+
+async def _order_not_found(request: Request, error: OrderNotFound) -> Response:
+    return problem(request, HTTPStatus.NOT_FOUND, "order_not_found", str(error))
+
+
+async def _invalid_transition(request: Request, error: InvalidTransition) -> Response:
+    return problem(
+        request,
+        HTTPStatus.CONFLICT,
+        "invalid_transition",
+        str(error),
+        current_status=error.current,
+        requested_status=error.requested,
+        allowed_transitions=list(error.allowed),
+    )
+
+
+async def _version_mismatch(request: Request, error: VersionMismatch) -> Response:
+    headers = {"ETag": f'"{error.current}"'}
+    return problem(request, HTTPStatus.PRECONDITION_FAILED, "version_mismatch", str(error), headers=headers)
+
+
+async def _command_id_reused(request: Request, error: CommandIdReused) -> Response:
+    return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, "command_id_reused", str(error))
+
+
+async def _not_readable(request: Request, error: OrderNotReadable) -> Response:
+    return _retry_later(request, "not_yet_readable", str(error))
+
+
+async def _undecidable(request: Request, error: OrderUndecidable) -> Response:
+    logger.error("%s", error)
+    return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, "workflow_missing", str(error))
+
+
+async def _temporal_unavailable(request: Request, error: RPCError) -> Response:
+    logger.error("Temporal: %s %s", error.status.name, error.message)
+    return _retry_later(request, "temporal_unavailable", "Temporal cannot be reached; nothing was accepted")
+
+
+async def _database_unavailable(request: Request, error: Exception) -> Response:
+    logger.error("PostgreSQL: %s", str(error).splitlines()[0])
+    return _retry_later(request, "database_unavailable", "PostgreSQL cannot be reached")
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    status = HTTPStatus(error.status_code)
+    code = status.phrase.lower().replace(" ", "_").replace("-", "_")
+    detail = error.detail if error.detail != status.phrase else f"{status.phrase}: {request.url.path}"
+    return problem(request, status, code, detail, headers=error.headers)
+
+
+async def _internal_error(request: Request, error: Exception) -> Response:
+    logger.error("Unhandled error", exc_info=error)
+    detail = "The server failed; the log has the cause under this request id"
+    return problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail)
+
+
+def register(app: FastAPI) -> None:
+    """Make every error of the application a problem."""
+    handlers: dict[type[Exception], Any] = {
+        MalformedBody: _malformed_body,
+        RequestValidationError: _invalid_request,
+        InvalidValue: _invalid_value,
+        LimitExceeded: _limit_exceeded,
+        OrderNotFound: _order_not_found,
+        InvalidTransition: _invalid_transition,
+        VersionMismatch: _version_mismatch,
+        CommandIdReused: _command_id_reused,
+        OrderNotReadable: _not_readable,
+        OrderUndecidable: _undecidable,
+        RPCError: _temporal_unavailable,
+        HTTPException: _http_error,
+        Exception: _internal_error,
+        **dict.fromkeys(UNAVAILABLE, _database_unavailable),
+    }
+    for error, handler in handlers.items():
+        app.add_exception_handler(error, handler)

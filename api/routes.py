@@ -1,0 +1,346 @@
+"""The calls on orders."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated, Any, Self
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from sqlalchemy.ext.asyncio import AsyncEngine
+from uuid_utils.compat import uuid7
+
+from api import documentation
+from api.bodies import StrictRoute
+from api.cursors import Cursor
+from api.dispatch import Dispatcher
+from api.documentation import problems
+from api.problems import RETRY_AFTER_SECONDS
+from api.schemas import (
+    Accepted,
+    Identifier,
+    NewOrderBody,
+    OrderHistory,
+    OrderPage,
+    OrderView,
+    StatusBody,
+    StatusChangeView,
+)
+from database import queries
+from database.queries import OrderFilter
+from orders.commands import ChangeStatus
+from orders.lifecycle import validate
+from orders.order import Order, OrderKey
+from orders.status import OrderStatus
+
+router = APIRouter(prefix="/orders", tags=["orders"], route_class=StrictRoute)
+
+# Where nobody says who changes an order.
+ANONYMOUS = "api"
+
+_WRITE_PROBLEMS = ("temporal_unavailable", "database_unavailable")
+
+
+def _dispatcher(request: Request) -> Dispatcher:
+    dispatcher: Dispatcher = request.app.state.dispatcher
+    return dispatcher
+
+
+def _engine(request: Request) -> AsyncEngine:
+    engine: AsyncEngine = request.app.state.engine
+    return engine
+
+
+def _wants_to_wait(
+    prefer: Annotated[
+        str, Header(description="`respond-async` asks for 202 at once instead of the outcome (RFC 7240).")
+    ] = "",
+) -> bool:
+    return "respond-async" not in {preference.strip().lower() for preference in prefer.split(",")}
+
+
+Dispatch = Annotated[Dispatcher, Depends(_dispatcher)]
+Projection = Annotated[AsyncEngine, Depends(_engine)]
+Wait = Annotated[bool, Depends(_wants_to_wait)]
+
+
+class ListQuery(BaseModel):
+    """Which orders, in which order, and which page of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Annotated[list[OrderStatus], Field(description="One or several.")] = []
+    customer_id: Identifier | None = None
+    created_after: Annotated[AwareDatetime | None, Field(description="Inclusive.")] = None
+    created_before: Annotated[AwareDatetime | None, Field(description="Exclusive.")] = None
+    sort: Annotated[str, Field(pattern="^-?created_at$", description="`-` is newest first.")] = "-created_at"
+    page: Annotated[int | None, Field(ge=1, le=1_000_000, description="The first is 1.")] = None
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 50
+    cursor: Annotated[str | None, Field(max_length=200, description="A `next_cursor`.")] = None
+
+    @model_validator(mode="after")
+    def _one_way_to_page(self) -> Self:
+        if self.cursor is not None and self.page is not None:
+            raise ValueError("page and cursor exclude each other")
+        if self.cursor is not None and self.position.newest_first is not self.newest_first:
+            raise ValueError("cursor belongs to the other sort")
+        return self
+
+    @property
+    def newest_first(self) -> bool:
+        """Whether the newest order comes first."""
+        return self.sort.startswith("-")
+
+    @property
+    def position(self) -> Cursor:
+        """Where the cursor points; only with a cursor."""
+        return Cursor.decode(self.cursor or "")
+
+    @property
+    def wanted(self) -> OrderFilter:
+        """The filter for the projection."""
+        return OrderFilter(
+            statuses=tuple(dict.fromkeys(self.status)),
+            customer_id=self.customer_id,
+            created_after=self.created_after,
+            created_before=self.created_before,
+        )
+
+
+def _both_slashes(
+    method: str,
+    path: str,
+    **options: Any,  # noqa: ANN401 - FastAPI's own
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Serve a call with and without the last slash, and document it once."""
+
+    def decorate(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+        router.add_api_route(path, endpoint, methods=[method], **options)
+        other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
+        router.add_api_route(other, endpoint, methods=[method], **options | {"include_in_schema": False})
+        return endpoint
+
+    return decorate
+
+
+@_both_slashes(
+    "POST",
+    "/",
+    summary="Place an order",
+    status_code=HTTPStatus.CREATED,
+    response_model=OrderView,
+    responses={
+        201: documentation.CREATED,
+        202: documentation.ACCEPTED | {"model": Accepted},
+        **problems("/orders/", "malformed_body", "limit_exceeded", "invalid_request", *_WRITE_PROBLEMS),
+    },
+)
+async def place_order(body: NewOrderBody, dispatch: Dispatch, wait: Wait) -> Response:
+    """Answer 201 once the order is durable in Temporal and readable here, 202 when only the former."""
+    command = body.command(order_id=uuid7())
+    validate(command)
+    answer = await dispatch.place(command, wait=wait)
+    if answer is None:
+        return _accepted(command.order_id, command_id=str(command.order_id))
+    return _order(answer.order, HTTPStatus.CREATED, Location=f"/orders/{answer.order.id}")
+
+
+@_both_slashes(
+    "GET",
+    "/",
+    summary="List orders",
+    response_model=OrderPage,
+    responses={200: documentation.PAGE, **problems("/orders/", "invalid_request", "database_unavailable")},
+)
+async def list_orders(query: Annotated[ListQuery, Query()], engine: Projection) -> Response:
+    """List orders, newest first unless sorted otherwise, by page or, for long walks, by cursor.
+
+    A page has an exact `total`; a cursor costs the same at any depth, and neither skips nor repeats an
+    order that was there from the start, whatever arrives or changes meanwhile.
+    """
+    if query.cursor is not None:
+        page = await _page_after_cursor(query, engine)
+    else:
+        page = await _numbered_page(query, engine)
+    return Response(page.model_dump_json(), media_type="application/json")
+
+
+async def _numbered_page(query: ListQuery, engine: AsyncEngine) -> OrderPage:
+    number = query.page or 1
+    offset = (number - 1) * query.limit
+    total = await queries.count_orders(engine, query.wanted)
+    orders = await queries.list_orders(
+        engine, query.wanted, limit=query.limit, offset=offset, newest_first=query.newest_first
+    )
+    has_next = offset + len(orders) < total
+    return OrderPage(
+        orders=[OrderView.of(order) for order in orders],
+        total=total,
+        page=number,
+        limit=query.limit,
+        has_next=has_next,
+        has_prev=number > 1,
+        next_cursor=_next_cursor(orders, query) if has_next else None,
+    )
+
+
+async def _page_after_cursor(query: ListQuery, engine: AsyncEngine) -> OrderPage:
+    found = await queries.list_orders(
+        engine,
+        query.wanted,
+        limit=query.limit + 1,
+        after=query.position.key,
+        newest_first=query.newest_first,
+    )
+    orders = found[: query.limit]
+    has_next = len(found) > query.limit
+    return OrderPage(
+        orders=[OrderView.of(order) for order in orders],
+        total=None,
+        page=None,
+        limit=query.limit,
+        has_next=has_next,
+        has_prev=True,
+        next_cursor=_next_cursor(orders, query) if has_next else None,
+    )
+
+
+def _next_cursor(orders: list[Order], query: ListQuery) -> str | None:
+    if not orders:
+        return None
+    last = orders[-1]
+    key = OrderKey(created_at=last.created_at, order_id=last.id)
+    return Cursor(key=key, newest_first=query.newest_first).encode()
+
+
+@_both_slashes(
+    "GET",
+    "/{order_id}",
+    summary="Read an order",
+    response_model=OrderView,
+    responses={
+        200: documentation.ORDER,
+        **problems(
+            "/orders/{order_id}",
+            "order_not_found",
+            "invalid_request",
+            "not_yet_readable",
+            "database_unavailable",
+        ),
+    },
+)
+async def get_order(order_id: UUID, engine: Projection, dispatch: Dispatch) -> Response:
+    """Read an order from the projection, or from its workflow where the projection is behind."""
+    order = await queries.get_order(engine, order_id)
+    if order is None:
+        order = (await dispatch.read(order_id)).order
+    return _order(order)
+
+
+@_both_slashes(
+    "GET",
+    "/{order_id}/history",
+    summary="Read an order's history",
+    response_model=OrderHistory,
+    responses={
+        200: documentation.HISTORY,
+        **problems(
+            "/orders/{order_id}/history",
+            "order_not_found",
+            "invalid_request",
+            "not_yet_readable",
+            "database_unavailable",
+        ),
+    },
+)
+async def get_history(order_id: UUID, engine: Projection, dispatch: Dispatch) -> Response:
+    """List every change that the order has been through, oldest first."""
+    history = await queries.get_history(engine, order_id)
+    if not history:
+        history = (await dispatch.read(order_id)).history
+    view = OrderHistory(order_id=order_id, history=[StatusChangeView.of(change) for change in history])
+    return Response(view.model_dump_json(), media_type="application/json")
+
+
+@_both_slashes(
+    "PUT",
+    "/{order_id}/status",
+    summary="Change an order's status",
+    response_model=OrderView,
+    responses={
+        200: documentation.ORDER,
+        202: documentation.ACCEPTED | {"model": Accepted},
+        **problems(
+            "/orders/{order_id}/status",
+            "malformed_body",
+            "order_not_found",
+            "invalid_transition",
+            "invalid_request",
+            "workflow_missing",
+            *_WRITE_PROBLEMS,
+        ),
+    },
+)
+async def change_status(order_id: UUID, body: StatusBody, dispatch: Dispatch, wait: Wait) -> Response:
+    """Move an order on. The order's workflow decides whether it may."""
+    command = ChangeStatus(
+        command_id=str(uuid4()),
+        status=body.status,
+        changed_by=body.changed_by,
+        reason=body.reason,
+    )
+    return await _change(order_id, command, dispatch, wait=wait)
+
+
+@_both_slashes(
+    "DELETE",
+    "/{order_id}",
+    summary="Cancel an order",
+    response_model=OrderView,
+    responses={
+        200: documentation.ORDER,
+        202: documentation.ACCEPTED | {"model": Accepted},
+        **problems(
+            "/orders/{order_id}",
+            "order_not_found",
+            "cannot_cancel",
+            "invalid_request",
+            "workflow_missing",
+            *_WRITE_PROBLEMS,
+        ),
+    },
+)
+async def cancel_order(order_id: UUID, dispatch: Dispatch, wait: Wait) -> Response:
+    """Cancel an order, which only a PENDING one allows. The cancelled order stays readable."""
+    command = ChangeStatus(command_id=str(uuid4()), status=OrderStatus.CANCELLED, changed_by=ANONYMOUS)
+    return await _change(order_id, command, dispatch, wait=wait)
+
+
+async def _change(order_id: UUID, command: ChangeStatus, dispatch: Dispatcher, *, wait: bool) -> Response:
+    answer = await dispatch.change(order_id, command, wait=wait)
+    if answer is None:
+        return _accepted(order_id, command.command_id)
+    return _order(answer.order)
+
+
+def _order(order: Order, status: HTTPStatus = HTTPStatus.OK, **headers: str) -> Response:
+    return Response(
+        OrderView.of(order).model_dump_json(),
+        status_code=status,
+        media_type="application/json",
+        headers={"ETag": f'"{order.version}"', **headers},
+    )
+
+
+def _accepted(order_id: UUID, command_id: str) -> Response:
+    body = Accepted(
+        order_id=order_id,
+        command_id=command_id,
+        detail="The command is durable and will be decided; look at the order for the outcome",
+    )
+    return Response(
+        body.model_dump_json(),
+        status_code=HTTPStatus.ACCEPTED,
+        media_type="application/json",
+        headers={"Location": f"/orders/{order_id}", "Retry-After": str(RETRY_AFTER_SECONDS)},
+    )

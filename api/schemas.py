@@ -1,0 +1,225 @@
+"""What the API takes and gives, as OpenAPI documents it."""
+
+import re
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints
+
+from orders.commands import NewLineItem, PlaceOrder
+from orders.limits import MAX_ITEMS, MAX_QUANTITY
+from orders.money import DEFAULT_CURRENCY
+from orders.order import Order, StatusChange
+from orders.status import OrderStatus
+from orders.text import MAX_IDENTIFIER_LENGTH, MAX_REASON_LENGTH
+
+_PLAIN_DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+
+LAPTOP_AND_MICE: dict[str, Any] = {
+    "customer_id": "customer_123",
+    "items": [
+        {"product_id": "laptop", "quantity": 1, "unit_price": "999.99"},
+        {"product_id": "mouse", "quantity": 2, "unit_price": "25.50"},
+    ],
+}
+ORDER_EXAMPLE: dict[str, Any] = {
+    "id": "0190c7b2-6f00-7000-8000-000000000001",
+    "customer_id": "customer_123",
+    "status": "PENDING",
+    "currency": "USD",
+    "total_amount": "1050.99",
+    "items": [
+        {
+            "id": "6f9b0f6e-2c3c-5d6e-9c55-2b6f0f7f3a01",
+            "product_id": "laptop",
+            "quantity": 1,
+            "unit_price": "999.99",
+        },
+        {
+            "id": "6f9b0f6e-2c3c-5d6e-9c55-2b6f0f7f3a02",
+            "product_id": "mouse",
+            "quantity": 2,
+            "unit_price": "25.50",
+        },
+    ],
+    "version": 1,
+    "created_at": "2026-01-05T09:30:00.123456Z",
+    "updated_at": "2026-01-05T09:30:00.123456Z",
+    "allowed_transitions": ["PROCESSING", "CANCELLED"],
+}
+
+
+def _plain_decimal(value: Any) -> Any:  # noqa: ANN401 - whatever the client sent
+    """Let through only what a person would call an amount: no exponents, blanks or foreign digits."""
+    if isinstance(value, str) and not _PLAIN_DECIMAL.fullmatch(value):
+        raise ValueError("must be a decimal number such as 25.50")
+    return value
+
+
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=MAX_IDENTIFIER_LENGTH)]
+Reason = Annotated[str, StringConstraints(max_length=MAX_REASON_LENGTH)]
+Amount = Annotated[Decimal, BeforeValidator(_plain_decimal), Field(gt=0, max_digits=24)]
+Quantity = Annotated[StrictInt, Field(ge=1, le=MAX_QUANTITY)]
+
+
+class _Request(BaseModel):
+    """A body: a key that we do not know is a mistake, not a comment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NewLineItemBody(_Request):
+    """One line of a new order."""
+
+    product_id: Identifier
+    quantity: Quantity
+    unit_price: Annotated[
+        Amount, Field(description="A JSON number or string, at most the currency's decimals.")
+    ]
+
+
+class NewOrderBody(_Request):
+    """A new order."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [LAPTOP_AND_MICE]})
+
+    customer_id: Identifier
+    currency: Annotated[str, Field(description="ISO 4217 code.", examples=["USD"])] = DEFAULT_CURRENCY
+    items: Annotated[list[NewLineItemBody], Field(min_length=1, max_length=MAX_ITEMS)]
+
+    def command(self, order_id: UUID) -> PlaceOrder:
+        """The command that the body means."""
+        return PlaceOrder(
+            order_id=order_id,
+            customer_id=self.customer_id,
+            currency=self.currency,
+            items=tuple(
+                NewLineItem(product_id=item.product_id, quantity=item.quantity, unit_price=item.unit_price)
+                for item in self.items
+            ),
+        )
+
+
+class StatusBody(_Request):
+    """A change of status."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": "PROCESSING", "changed_by": "warehouse-7"}]}
+    )
+
+    status: OrderStatus
+    changed_by: Identifier = "api"
+    reason: Reason | None = None
+
+
+class _Response(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class LineItemView(_Response):
+    """One line of an order."""
+
+    id: UUID
+    product_id: str
+    quantity: int
+    unit_price: Decimal
+
+
+class OrderView(_Response):
+    """An order. Amounts are decimal strings, times are UTC."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [ORDER_EXAMPLE]})
+
+    id: UUID
+    customer_id: str
+    status: OrderStatus
+    currency: str
+    total_amount: Decimal
+    items: list[LineItemView]
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    allowed_transitions: list[OrderStatus]
+
+    @classmethod
+    def of(cls, order: Order) -> Self:
+        """The view of a domain order."""
+        return cls.model_validate(order)
+
+
+class OrderPage(_Response):
+    """A page of orders. `total` is exact in page mode and null when reading by cursor."""
+
+    orders: list[OrderView]
+    total: int | None
+    page: int | None
+    limit: int
+    has_next: bool
+    has_prev: bool
+    next_cursor: str | None
+
+
+class StatusChangeView(_Response):
+    """One accepted transition; `old_status` is null for the placing."""
+
+    version: int
+    old_status: OrderStatus | None
+    new_status: OrderStatus
+    changed_at: datetime
+    changed_by: str
+    reason: str | None
+    command_id: str
+
+    @classmethod
+    def of(cls, change: StatusChange) -> Self:
+        """The view of a domain change."""
+        return cls.model_validate(change)
+
+
+class OrderHistory(_Response):
+    """Every change of an order, oldest first."""
+
+    order_id: UUID
+    history: list[StatusChangeView]
+
+
+class Accepted(_Response):
+    """The command is durable and will be decided; look at the order for the outcome."""
+
+    order_id: UUID
+    command_id: str
+    detail: str
+
+
+class ErrorPlace(_Response):
+    """What is wrong with a request, and where."""
+
+    place: str
+    reason: str
+
+
+class Problem(_Response):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    errors: list[ErrorPlace] | None = None
+    current_status: OrderStatus | None = None
+    requested_status: OrderStatus | None = None
+    allowed_transitions: list[OrderStatus] | None = None
+
+
+class Health(_Response):
+    """Whether the service works; `dependencies` only where they were asked."""
+
+    status: str
+    service: str
+    version: str
+    dependencies: dict[str, str] | None = None

@@ -1,0 +1,1 @@
+"""PostgreSQL: the tables, the engine, and every SQL statement of the system."""

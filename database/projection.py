@@ -1,0 +1,79 @@
+"""Writing the projection: one transaction, idempotent, in any order, never backwards."""
+
+from typing import Any
+from uuid import uuid5
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from database.tables import order_items, order_status_history, orders
+from orders.order import OrderRecord
+
+
+async def project(engine: AsyncEngine, record: OrderRecord) -> None:
+    """Bring PostgreSQL at least as far as the record.
+
+    A record carries the whole order and its whole history, so a repeated, late or lost projection
+    costs nothing: what is there stays, what is missing is added, and the row only moves forward.
+    """
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="READ COMMITTED")
+        async with connection.begin():
+            await connection.execute(_ORDER, _order_row(record))
+            await connection.execute(_ITEMS, _item_rows(record))
+            await connection.execute(_HISTORY, _history_rows(record))
+
+
+_INSERT_ORDER = insert(orders)
+_ORDER = _INSERT_ORDER.on_conflict_do_update(
+    index_elements=[orders.c.id],
+    set_={name: _INSERT_ORDER.excluded[name] for name in ("status", "version", "updated_at")},
+    where=orders.c.version < _INSERT_ORDER.excluded.version,
+)
+_ITEMS = insert(order_items).on_conflict_do_nothing()
+_HISTORY = insert(order_status_history).on_conflict_do_nothing()
+
+
+def _order_row(record: OrderRecord) -> dict[str, Any]:
+    order = record.order
+    return {
+        "id": order.id,
+        "customer_id": order.customer_id,
+        "status": order.status,
+        "currency": order.currency,
+        "total_amount": order.total_amount,
+        "version": order.version,
+        "created_at": order.created_at,
+        "updated_at": order.updated_at,
+    }
+
+
+def _item_rows(record: OrderRecord) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": item.id,
+            "order_id": record.order.id,
+            "position": position,
+            "product_id": item.product_id,
+            "quantity": item.quantity,
+            "unit_price": item.unit_price,
+        }
+        for position, item in enumerate(record.order.items)
+    ]
+
+
+def _history_rows(record: OrderRecord) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": uuid5(record.order.id, f"version-{change.version}"),
+            "order_id": record.order.id,
+            "version": change.version,
+            "old_status": change.old_status,
+            "new_status": change.new_status,
+            "changed_at": change.changed_at,
+            "changed_by": change.changed_by,
+            "reason": change.reason,
+            "command_id": change.command_id,
+        }
+        for change in record.history
+    ]

@@ -1,0 +1,67 @@
+"""One log for every process: JSON lines for machines, colour for people."""
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+from temporalio import activity, workflow
+
+from settings import Settings
+
+
+def configure_logs(settings: Settings, process: str) -> None:
+    """Send every logger of this process to standard error, in the format and from the level set."""
+
+    def name_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["process"] = process
+        return event
+
+    # What the SDK adds to each message and event, we show once and shorter: see `_shorten_temporal`.
+    workflow.logger.workflow_info_on_message = False
+    activity.logger.activity_info_on_message = False
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        _shorten_temporal,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if settings.log_format == "json":
+        finish: list[Processor] = [
+            name_process,
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ]
+    else:
+        # A workflow logs from inside its sandbox, where the prettier tracebacks may not import what they need.
+        finish = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *finish],
+        )
+    )
+    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
+def _shorten_temporal(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Of what the SDK knows about a workflow or activity, keep what finds it in the Web UI."""
+    for source in ("temporal_workflow", "temporal_activity"):
+        about = event.pop(source, None) or {}
+        for name in ("workflow_id", "run_id", "activity_type", "attempt"):
+            if name in about:
+                event[name] = about[name]
+    return event

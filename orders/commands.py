@@ -1,0 +1,42 @@
+"""What somebody wants of an order: an intent with an id."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from orders.money import DEFAULT_CURRENCY
+from orders.status import OrderStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewLineItem:
+    """A line of an order that is about to be placed."""
+
+    product_id: str
+    quantity: int
+    unit_price: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceOrder:
+    """Place a new order. Its `order_id` is also the id of the command."""
+
+    order_id: UUID
+    customer_id: str
+    items: tuple[NewLineItem, ...]
+    currency: str = DEFAULT_CURRENCY
+    placed_by: str = "api"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeStatus:
+    """Move an order to `status`; cancelling is a change to CANCELLED.
+
+    `expected_version`, where given, is the version that the caller has seen and wants to change.
+    """
+
+    command_id: str
+    status: OrderStatus
+    changed_by: str
+    reason: str | None = None
+    expected_version: int | None = None

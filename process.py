@@ -1,0 +1,47 @@
+"""How every process of the system ends: one line when it cannot work, and never a crash on the way out."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from settings import ConfigurationError
+
+CONFIGURATION_EXIT_CODE = 2
+
+
+def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
+    """Run a process's main coroutine to its end and leave.
+
+    A `ConfigurationError` becomes one line on standard error and exit code 2.
+    """
+    try:
+        asyncio.run(main())
+    except ConfigurationError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        leave(CONFIGURATION_EXIT_CODE)
+    except KeyboardInterrupt:
+        leave(128 + signal.SIGINT)
+    leave(0)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once, with nothing left unwritten.
+
+    The Temporal SDK's native threads may call into an interpreter that is finalizing and abort it
+    (sdk-python issue 300), which would turn a success into exit code 134. So we do not finalize.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def stop_requested() -> asyncio.Event:
+    """An event that SIGTERM and Ctrl-C set, in the running loop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    return stop

@@ -1,0 +1,101 @@
+"""Every setting of every process, read once from the environment (and from `.env`).
+
+`.env.example` gives each one's meaning, range and default. Temporal's own variables
+(`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, TLS, profiles) are read by
+`temporalio.envconfig`, exactly as the `temporal` command reads them.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from dotenv import load_dotenv
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+ROOT = Path(__file__).resolve().parent
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class ConfigurationError(Exception):
+    """A setting has a value that cannot work; the message is one line and names the setting."""
+
+
+def _asyncpg_url(value: str) -> str:
+    """Accept the URL forms that people paste, and name the driver that we use."""
+    try:
+        url = make_url(value)
+    except ArgumentError:
+        raise ValueError("is not a database URL like postgresql://user:password@host:5432/orders") from None
+    if url.get_backend_name() not in {"postgresql", "postgres"}:
+        raise ValueError(f"must be a postgresql:// URL, not {url.get_backend_name()}://")
+    return url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_asyncpg_url)]
+
+
+class Settings(BaseSettings):
+    """What the environment says, checked. Durations are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="ORDERS_", frozen=True, extra="ignore")
+
+    database_url: Annotated[DatabaseUrl | None, Field(validation_alias="DATABASE_URL")] = None
+    database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
+    database_pool_overflow: Annotated[int, Field(ge=0, le=200)] = 10
+    database_pool_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
+    database_statement_timeout: Annotated[float, Field(gt=0, le=600)] = 10.0
+
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], Field(validation_alias="LOG_LEVEL")
+    ] = "INFO"
+    log_format: Literal["console", "json"] = "console"
+
+    api_host: str = "127.0.0.1"
+    api_port: Port = 8000
+    answer_deadline: Annotated[float, Field(ge=0.1, le=60)] = 5.0
+    temporal_ui_url: str = "http://127.0.0.1:8233"
+
+    promotion_interval: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    promotion_page_size: Annotated[int, Field(ge=1, le=5_000)] = 500
+    promotion_concurrency: Annotated[int, Field(ge=1, le=500)] = 20
+
+    worker_cached_workflows: Annotated[int, Field(ge=10, le=100_000)] = 1_000
+    worker_shutdown_grace: Annotated[float, Field(ge=0, le=600)] = 10.0
+
+    data_dir: Path = ROOT / ".data"
+    postgres_port: Port = 5433
+    temporal_port: Port = 7233
+    temporal_ui_port: Port = 8233
+
+    def require_database_url(self) -> str:
+        """The SQLAlchemy URL of PostgreSQL, or a `ConfigurationError` that says what to set."""
+        if self.database_url is None:
+            raise ConfigurationError("DATABASE_URL is not set: point it at PostgreSQL, or run `orders dev`")
+        return self.database_url
+
+
+@cache
+def load_settings() -> Settings:
+    """Read the environment once for the whole process.
+
+    Raises:
+        ConfigurationError: a value is missing, malformed or out of range.
+    """
+    load_dotenv(ROOT / ".env")
+    # An empty value in a .env file or a compose file means "not set".
+    for name in ("DATABASE_URL", "LOG_LEVEL"):
+        if os.environ.get(name) == "":
+            del os.environ[name]
+    try:
+        return Settings()
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = str(problem["loc"][0])
+        variable = name if name.isupper() else f"ORDERS_{name.upper()}"
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"{variable}: {reason[0].lower()}{reason[1:]}") from None

@@ -1,0 +1,89 @@
+"""The system on real servers, as the tests put it together."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from uuid import UUID, uuid4
+
+import httpx2
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.workflow import SandboxImportNotificationPolicy
+
+from api.app import create_app
+from api.dispatch import Dispatcher
+from orders.names import workflow_id
+from orders.order import Order
+from settings import Settings
+from worker import Role, build_workers
+from workflows.order import OrderWorkflow
+from workflows.promotion import PromotionWorkflow
+
+# An import that reaches into the sandbox without being passed through has crashed workers: see facts.
+STRICT_SANDBOX = SandboxedWorkflowRunner(
+    restrictions=replace(
+        SandboxRestrictions.default,
+        import_notification_policy=SandboxImportNotificationPolicy.RAISE_ON_UNINTENTIONAL_PASSTHROUGH,
+    )
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """One namespace of the Temporal server, and one database of the PostgreSQL server."""
+
+    settings: Settings
+    engine: AsyncEngine
+    client: Client
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        return Dispatcher(
+            client=self.client, engine=self.engine, answer_deadline=self.settings.answer_deadline
+        )
+
+    def handle(self, order_id: UUID | str) -> WorkflowHandle[OrderWorkflow, Order]:
+        return self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(UUID(str(order_id))))
+
+    @asynccontextmanager
+    async def workers(self, role: Role = Role.ALL) -> AsyncIterator[list[Worker]]:
+        """Workers that run until the block ends."""
+        async with AsyncExitStack() as running:
+            workers = build_workers(
+                self.client, self.engine, self.settings, role, workflow_runner=STRICT_SANDBOX
+            )
+            for worker in workers:
+                await running.enter_async_context(worker)
+            yield workers
+
+    @asynccontextmanager
+    async def http(self) -> AsyncIterator[httpx2.AsyncClient]:
+        """A client of the API, which runs in this process."""
+        app = create_app(self.settings, self.client, self.engine)
+        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+            yield client
+
+    async def replay_everything(self) -> int:
+        """Replay every history of the namespace; the number of them. Raises at the first that breaks."""
+        replayer = Replayer(
+            workflows=[OrderWorkflow, PromotionWorkflow],
+            data_converter=pydantic_data_converter,
+            workflow_runner=STRICT_SANDBOX,
+        )
+        replayed = 0
+        async for execution in self.client.list_workflows():
+            if execution.workflow_type not in {"OrderWorkflow", "PromotionWorkflow"}:
+                continue  # the server's own scheduler
+            handle = self.client.get_workflow_handle(execution.id, run_id=execution.run_id)
+            await replayer.replay_workflow(await handle.fetch_history())
+            replayed += 1
+        return replayed
+
+
+def a_customer() -> str:
+    """A customer that no other test knows."""
+    return f"customer-{uuid4()}"

@@ -1,0 +1,117 @@
+"""The worker process: `python -m worker --serve orders`, `--serve promotion`, or both.
+
+Any number run side by side; Temporal shares the work out among those that serve a queue.
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from enum import StrEnum
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+from temporalio.worker import Worker, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+import process
+from activities.projection import ProjectionActivities
+from activities.promotion import PromotionActivities
+from connection import connect
+from database.engine import create_engine
+from logs import configure_logs
+from orders.names import ORDERS_QUEUE, PROMOTION_QUEUE
+from settings import Settings, load_settings
+from workflows.order import OrderWorkflow
+from workflows.promotion import PromotionWorkflow
+
+logger = logging.getLogger("worker")
+
+
+class Role(StrEnum):
+    """Which queues a process serves."""
+
+    ORDERS = "orders"
+    PROMOTION = "promotion"
+    ALL = "all"
+
+
+def build_workers(
+    client: Client,
+    engine: AsyncEngine,
+    settings: Settings,
+    role: Role,
+    *,
+    workflow_runner: WorkflowRunner | None = None,
+) -> list[Worker]:
+    """One worker for each queue that the role serves; the caller runs them.
+
+    Workflows run in the SDK's sandbox, unless another runner is given.
+    """
+    runner = workflow_runner or SandboxedWorkflowRunner()
+    grace = timedelta(seconds=settings.worker_shutdown_grace)
+    workers = []
+    if role in {Role.ORDERS, Role.ALL}:
+        orders = Worker(
+            client,
+            task_queue=ORDERS_QUEUE,
+            workflows=[OrderWorkflow],
+            activities=[ProjectionActivities(engine).project_order],
+            workflow_runner=runner,
+            max_cached_workflows=settings.worker_cached_workflows,
+            graceful_shutdown_timeout=grace,
+        )
+        workers.append(orders)
+    if role in {Role.PROMOTION, Role.ALL}:
+        promotion = PromotionActivities(
+            engine=engine,
+            client=client,
+            page_size=settings.promotion_page_size,
+            concurrency=settings.promotion_concurrency,
+        )
+        workers.append(
+            Worker(
+                client,
+                task_queue=PROMOTION_QUEUE,
+                workflows=[PromotionWorkflow],
+                activities=[promotion.find_page, promotion.promote_page],
+                workflow_runner=runner,
+                graceful_shutdown_timeout=grace,
+            )
+        )
+    return workers
+
+
+async def serve(settings: Settings, role: Role) -> None:
+    """Serve the role's queues until SIGTERM or Ctrl-C, then finish what is in hand."""
+    stop = process.stop_requested()
+    engine = create_engine(settings, application_name=f"worker-{role}")
+    try:
+        client = await connect()
+        async with AsyncExitStack() as running:
+            for worker in build_workers(client, engine, settings, role):
+                await running.enter_async_context(worker)
+            logger.info("Serving %s", role)
+            await stop.wait()
+            logger.info("Finishing what is in hand")
+    finally:
+        await engine.dispose()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and the environment, and serve."""
+    parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
+    parser.add_argument("--serve", type=Role, choices=list(Role), default=Role.ALL, metavar="|".join(Role))
+    role = parser.parse_args(arguments).serve
+
+    async def start() -> None:
+        settings = load_settings()
+        configure_logs(settings, process="worker")
+        await serve(settings, role)
+
+    process.run("worker", start)
+
+
+if __name__ == "__main__":
+    main()
