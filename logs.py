@@ -36,7 +36,7 @@ def configure_logs(settings: Settings, process: str) -> None:
             structlog.processors.JSONRenderer(),
         ]
     else:
-        # A workflow logs from inside its sandbox, where the prettier tracebacks may not import what they need.
+        # Plain, because a workflow logs from its sandbox, where prettier ones may not import what they need.
         finish = [
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback

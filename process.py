@@ -24,6 +24,8 @@ def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
         leave(CONFIGURATION_EXIT_CODE)
     except KeyboardInterrupt:
         leave(128 + signal.SIGINT)
+    except SystemExit as ended:  # uvicorn, where it cannot listen; it has said why
+        leave(ended.code if isinstance(ended.code, int) else 1)
     leave(0)
 
 

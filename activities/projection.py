@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from database import projection
+from database.engine import UNAVAILABLE
 from orders.order import OrderRecord
 
 
@@ -19,6 +21,10 @@ class ProjectionActivities:
     async def project_order(self, record: OrderRecord) -> None:
         """Write the record to PostgreSQL; safe to repeat, and in any order.
 
-        Raises whatever the database raises: Temporal keeps the last failure and tries again.
+        Raises whatever the database raises, an outage in one line: Temporal shows it and tries again.
         """
-        await projection.project(self.engine, record)
+        try:
+            await projection.project(self.engine, record)
+        except UNAVAILABLE as outage:
+            reason = str(outage).partition("\n")[0] or type(outage).__name__
+            raise ApplicationError(f"PostgreSQL is unavailable: {reason}", type="Unavailable") from None

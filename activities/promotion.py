@@ -11,8 +11,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from database import queries
-from orders.order import OrderKey
 from orders.names import UPDATE_STATUS_SIGNAL, promotion_command_id, workflow_id
+from orders.order import OrderKey
 from orders.signals import StatusSignal
 from orders.status import OrderStatus
 

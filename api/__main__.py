@@ -1,5 +1,9 @@
 """The API process: `python -m api`."""
 
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import uvicorn
 
 import process
@@ -10,13 +14,27 @@ from logs import configure_logs
 from settings import load_settings
 
 
+class _Server(uvicorn.Server):
+    """A server that leaves signals to us: uvicorn would raise them anew and end with their exit code."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Capture none."""
+        yield
+
+    async def stop_after(self, stop: asyncio.Event) -> None:
+        """Finish the requests in hand once the event is set."""
+        await stop.wait()
+        self.should_exit = True
+
+
 async def _main() -> None:
     settings = load_settings()
     configure_logs(settings, process="api")
     engine = create_engine(settings, application_name="api")
     # Lazy, so that reads are served from PostgreSQL while Temporal is away.
     client = await connect(lazy=True)
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             create_app(settings, client, engine),
             host=settings.api_host,
@@ -26,7 +44,7 @@ async def _main() -> None:
             server_header=False,
         )
     )
-    await server.serve()
+    await asyncio.gather(server.serve(), server.stop_after(process.stop_requested()))
 
 
 process.run("api", _main)

@@ -2,20 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.client import (
-    Client,
-    WithStartWorkflowOperation,
-    WorkflowHandle,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
-)
+from temporalio.client import Client
 from temporalio.common import (
     SearchAttributeKey,
     SearchAttributePair,
@@ -27,17 +20,17 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from database import queries
+from database.engine import UNAVAILABLE
 from orders import lifecycle
 from orders.commands import ChangeStatus, PlaceOrder
-from orders.errors import OrderNotFound
+from orders.errors import CommandRefused, OrderNotFound
 from orders.names import CUSTOMER_ATTRIBUTE, ORDERS_QUEUE, STATUS_ATTRIBUTE, workflow_id
 from orders.order import Order, OrderRecord
 from orders.signals import StatusSignal
 from orders.status import OrderStatus
 from workflows.details import summarize
-from workflows.failures import from_failure
 from workflows.order import OrderWorkflow
-from workflows.state import Answer, OrderInput
+from workflows.state import OrderInput
 
 logger = logging.getLogger("api.dispatch")
 
@@ -59,9 +52,17 @@ class OrderNotReadable(Exception):  # noqa: N818 - the name is the fact
         super().__init__(f"Order {order_id} exists and cannot be shown yet")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The order after a command; `replayed` when the command had been carried out before."""
+
+    order: Order
+    replayed: bool
+
+
 @dataclass(frozen=True)
 class Dispatcher:
-    """The way from the API to the workflows.
+    """The way from the API to the workflows: make a command durable, then wait until its outcome is readable.
 
     Every call raises `RPCError` when Temporal cannot be reached; nothing was promised then.
     """
@@ -69,49 +70,59 @@ class Dispatcher:
     client: Client
     engine: AsyncEngine
     answer_deadline: float
-    """Seconds to wait for a worker before a command is left with Temporal."""
+    """Seconds to wait for an outcome before a command is left with Temporal."""
 
     async def place(self, command: PlaceOrder, *, wait: bool) -> Answer | None:
-        """Place an order; None when it is durable and no worker has answered for it yet.
+        """Place an order; None when it is durable and not readable yet.
 
         Placing an order that exists already answers with that order, as it was placed.
         """
+        deadline = self._deadline()
+        replayed = False
         try:
-            if wait and (answer := await self._in_time(self._place_and_wait(command))):
-                return answer
             await self.client.start_workflow(
                 OrderWorkflow.run,
                 OrderInput(place=command),
-                **_start_options(command),
+                id=workflow_id(command.order_id),
+                task_queue=ORDERS_QUEUE,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                search_attributes=TypedSearchAttributes(
+                    [
+                        SearchAttributePair(_CUSTOMER, command.customer_id),
+                        SearchAttributePair(_STATUS, OrderStatus.PENDING.value),
+                    ]
+                ),
+                static_summary=summarize(command),
                 rpc_timeout=self._rpc_timeout,
             )
         except WorkflowAlreadyStartedError:
-            record = await queries.get_record(self.engine, command.order_id)
-            if record is None:
-                raise OrderNotReadable(command.order_id) from None
-            return Answer(order=lifecycle.at(record, 1), replayed=True)
-        return None
-
-    async def _place_and_wait(self, command: PlaceOrder) -> Answer:
-        start = WithStartWorkflowOperation(
-            OrderWorkflow.run, OrderInput(place=command), **_start_options(command)
-        )
-        return await self.client.execute_update_with_start_workflow(
-            OrderWorkflow.placed, start_workflow_operation=start
+            replayed = True
+        if not wait:
+            return None
+        return await self._watch(
+            command.order_id,
+            deadline,
+            lambda record: Answer(order=lifecycle.at(record, 1), replayed=replayed),
         )
 
     async def change(self, order_id: UUID, command: ChangeStatus, *, wait: bool) -> Answer | None:
-        """Carry out a command; None when it is durable and no worker has answered for it yet.
+        """Have the order's workflow carry out a command; None when it is durable and not decided yet.
+
+        A caller who waits is told at once what the order would refuse, by the same rules that the
+        workflow decides by, and nothing is sent then.
 
         Raises:
             CommandRefused: the order does not do this.
             OrderNotFound: there is no such order.
             OrderUndecidable: the order is open and its workflow is gone.
         """
+        deadline = self._deadline()
+        seen = await self._look(order_id, command, deadline) if wait else None
+        if seen and (change := lifecycle.find(seen, command)):
+            return Answer(order=lifecycle.at(seen, change.version), replayed=True)
         handle = self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(order_id))
         try:
-            if wait and (answer := await self._in_time(_change_and_wait(handle, command))):
-                return answer
             await handle.signal(
                 OrderWorkflow.update_status, _as_signal(command), rpc_timeout=self._rpc_timeout
             )
@@ -119,7 +130,57 @@ class Dispatcher:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             return await self._decide_without_workflow(order_id, command)
-        return None
+        if not wait:
+            return None
+        return await self._watch(order_id, deadline, lambda record: _outcome(record, command, seen))
+
+    async def _look(self, order_id: UUID, command: ChangeStatus, deadline: float) -> OrderRecord | None:
+        """The order, as far as it can be seen, when it would carry out the command or has done so.
+
+        PostgreSQL may lag behind, so what it refuses is asked of the workflow, too.
+
+        Raises:
+            CommandRefused: the order would refuse it.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                record = await self._projected(order_id)
+                if record is None:
+                    return None
+                try:
+                    lifecycle.decide(record, command, datetime.now(UTC))
+                except CommandRefused:
+                    if record.order.status.is_terminal:
+                        raise
+                    record = await self.read(order_id)
+                    lifecycle.decide(record, command, datetime.now(UTC))
+        except (TimeoutError, OrderNotReadable, OrderNotFound):
+            return None
+        return record
+
+    async def _watch(
+        self, order_id: UUID, deadline: float, answer: Callable[[OrderRecord], Answer | None]
+    ) -> Answer | None:
+        """Look at the projection until it holds the answer; None when the deadline comes first."""
+        pause = _FIRST_PAUSE
+        try:
+            async with asyncio.timeout_at(deadline):
+                while True:
+                    await asyncio.sleep(pause)
+                    record = await self._projected(order_id)
+                    if record and (found := answer(record)):
+                        return found
+                    pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
+        except TimeoutError:
+            return None
+
+    async def _projected(self, order_id: UUID) -> OrderRecord | None:
+        """The order as PostgreSQL has it; None where it does not, or cannot be asked."""
+        try:
+            return await queries.get_record(self.engine, order_id)
+        except UNAVAILABLE as outage:
+            logger.warning("PostgreSQL: %s", str(outage).partition("\n")[0])
+            return None
 
     async def _decide_without_workflow(self, order_id: UUID, command: ChangeStatus) -> Answer:
         """Answer for an order whose workflow has ended: it moves no more, but it remembers."""
@@ -132,7 +193,7 @@ class Dispatcher:
         return Answer(order=lifecycle.at(record, change.version), replayed=True)
 
     async def read(self, order_id: UUID) -> OrderRecord:
-        """The order from its workflow, for when PostgreSQL does not have it (yet).
+        """The order from its workflow, which is never behind.
 
         Raises:
             OrderNotFound: there is no such workflow.
@@ -149,36 +210,36 @@ class Dispatcher:
             raise
         return state.record
 
-    async def _in_time(self, asking: Coroutine[Any, Any, Answer]) -> Answer | None:
-        """The answer, or None where no worker gave it before the deadline.
-
-        Raises:
-            CommandRefused: the workflow said so.
-        """
-        try:
-            async with asyncio.timeout(self.answer_deadline):
-                return await asking
-        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-            # The SDK answers a cancelled wait with an error of its own; a client that hung up is gone.
-            if task := asyncio.current_task():
-                task.uncancel()
-            return None
-        except WorkflowUpdateFailedError as failed:
-            refusal = from_failure(failed.cause)
-            if refusal is None:
-                raise
-            raise refusal from None
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self.answer_deadline
 
     @property
     def _rpc_timeout(self) -> timedelta:
         return timedelta(seconds=self.answer_deadline)
 
 
+# Most outcomes are readable after some ten milliseconds; a busy system is asked less and less often.
+_FIRST_PAUSE = 0.008
+_PAUSE_GROWTH = 1.4
+_LONGEST_PAUSE = 0.25
+
 _NO_WORKER = {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.FAILED_PRECONDITION}
 
 
-async def _change_and_wait(handle: WorkflowHandle[OrderWorkflow, Order], command: ChangeStatus) -> Answer:
-    return await handle.execute_update(OrderWorkflow.change_status, command)
+def _outcome(record: OrderRecord, command: ChangeStatus, seen: OrderRecord | None) -> Answer | None:
+    """What became of a command that was sent when the order was as seen; None while that is open.
+
+    An order that has moved on without the command has refused it: a status that was left never
+    comes back, and neither does a version.
+
+    Raises:
+        CommandRefused: the order has moved on.
+    """
+    if change := lifecycle.find(record, command):
+        return Answer(order=lifecycle.at(record, change.version), replayed=False)
+    if seen and record.order.version > seen.order.version:
+        lifecycle.decide(record, command, datetime.now(UTC))
+    return None
 
 
 def _as_signal(command: ChangeStatus) -> StatusSignal:
@@ -189,23 +250,3 @@ def _as_signal(command: ChangeStatus) -> StatusSignal:
         reason=command.reason,
         expected_version=command.expected_version,
     )
-
-
-def _start_options(command: PlaceOrder) -> dict[str, Any]:
-    """How an order's workflow is started, whichever call starts it.
-
-    An id is never used twice: a second start meets the running workflow, or is refused once it ended.
-    """
-    return {
-        "id": workflow_id(command.order_id),
-        "task_queue": ORDERS_QUEUE,
-        "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
-        "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
-        "search_attributes": TypedSearchAttributes(
-            [
-                SearchAttributePair(_CUSTOMER, command.customer_id),
-                SearchAttributePair(_STATUS, OrderStatus.PENDING.value),
-            ]
-        ),
-        "static_summary": summarize(command),
-    }

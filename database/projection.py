@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import uuid5
 
+from sqlalchemy import tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -15,6 +16,9 @@ async def project(engine: AsyncEngine, record: OrderRecord) -> None:
 
     A record carries the whole order and its whole history, so a repeated, late or lost projection
     costs nothing: what is there stays, what is missing is added, and the row only moves forward.
+
+    A decision that was projected, and lost to a crash before Temporal had it, is made again with all
+    the same but a later time: of two times for one version the later one is the recorded one.
     """
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="READ COMMITTED")
@@ -28,10 +32,16 @@ _INSERT_ORDER = insert(orders)
 _ORDER = _INSERT_ORDER.on_conflict_do_update(
     index_elements=[orders.c.id],
     set_={name: _INSERT_ORDER.excluded[name] for name in ("status", "version", "updated_at")},
-    where=orders.c.version < _INSERT_ORDER.excluded.version,
+    where=tuple_(orders.c.version, orders.c.updated_at)
+    < tuple_(_INSERT_ORDER.excluded.version, _INSERT_ORDER.excluded.updated_at),
 )
 _ITEMS = insert(order_items).on_conflict_do_nothing()
-_HISTORY = insert(order_status_history).on_conflict_do_nothing()
+_INSERT_HISTORY = insert(order_status_history)
+_HISTORY = _INSERT_HISTORY.on_conflict_do_update(
+    index_elements=[order_status_history.c.order_id, order_status_history.c.version],
+    set_={"changed_at": _INSERT_HISTORY.excluded.changed_at},
+    where=order_status_history.c.changed_at < _INSERT_HISTORY.excluded.changed_at,
+)
 
 
 def _order_row(record: OrderRecord) -> dict[str, Any]:

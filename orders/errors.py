@@ -8,9 +8,6 @@ OrderError
 │   ├── VersionMismatch   the order has moved since the caller looked
 │   └── CommandIdReused   another command already carried this id
 └── OrderNotFound         there is no such order
-
-Every error is rebuilt from its `args` alone (`type(error)(*error.args)`), because it crosses
-from the workflow to the API as the name of its class and those arguments, all strings or integers.
 """
 
 from orders.status import TRANSITIONS, OrderStatus

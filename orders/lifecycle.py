@@ -126,11 +126,8 @@ def decide(record: OrderRecord, command: ChangeStatus, now: datetime) -> StatusC
     check_identifier("command_id", command.command_id)
     check_identifier("changed_by", command.changed_by)
     check_reason("reason", command.reason)
-    for change in record.history:
-        if change.command_id == command.command_id:
-            if not _is_same_command(change, command):
-                raise CommandIdReused(command.command_id)
-            return change
+    if done := find(record, command):
+        return done
     order = record.order
     if command.expected_version not in {None, order.version}:
         raise VersionMismatch(command.expected_version or 0, order.version)
@@ -146,6 +143,20 @@ def decide(record: OrderRecord, command: ChangeStatus, now: datetime) -> StatusC
         reason=command.reason,
         command_id=command.command_id,
     )
+
+
+def find(record: OrderRecord, command: ChangeStatus) -> StatusChange | None:
+    """The change that the command made, or None where it has made none.
+
+    Raises:
+        CommandIdReused: the id was used for a different command.
+    """
+    for change in record.history:
+        if change.command_id == command.command_id:
+            if not _is_same_command(change, command):
+                raise CommandIdReused(command.command_id)
+            return change
+    return None
 
 
 def _is_same_command(change: StatusChange, command: ChangeStatus) -> bool:

@@ -1,6 +1,7 @@
 """The system on real servers, as the tests put it together."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
@@ -87,3 +88,13 @@ class System:
 def a_customer() -> str:
     """A customer that no other test knows."""
     return f"customer-{uuid4()}"
+
+
+PATIENCE_SECONDS = 30
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until the condition holds; fail when it does not within a bounded time."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await condition():  # noqa: ASYNC110 - servers set no events of ours
+            await asyncio.sleep(0.02)

@@ -7,7 +7,7 @@ from typing import TypedDict, Unpack
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.projection import ProjectionActivities
@@ -17,9 +17,9 @@ with workflow.unsafe.imports_passed_through():
     from orders.names import STATUS_ATTRIBUTE
     from orders.order import Order, OrderRecord, StatusChange
     from orders.signals import CancelSignal, StatusSignal
+    from orders.status import OrderStatus
     from workflows.details import describe
-    from workflows.failures import to_failure
-    from workflows.state import Answer, OrderInput, OrderState, Rejection
+    from workflows.state import OrderInput, OrderState, Rejection
 
 REMEMBERED_REJECTIONS = 20
 
@@ -46,8 +46,10 @@ class _StateChanges(TypedDict, total=False):
 class OrderWorkflow:
     """One order, from placed to DELIVERED or CANCELLED.
 
-    Commands are decided where they arrive, at once and in their order of arrival; `run` follows
-    behind and brings what was decided to PostgreSQL.
+    Commands arrive as signals, which are durable before anything happens, and are decided at once and
+    in their order of arrival; `run` follows behind and brings what was decided to PostgreSQL. Nothing
+    else decides, so that a decision that a crash undoes is made again just as it was: a local activity
+    may project it before Temporal has recorded it (docs/decisions/0002).
     """
 
     @workflow.init
@@ -56,7 +58,6 @@ class OrderWorkflow:
         self._state = start.carried or OrderState(
             record=lifecycle.place(start.place, workflow.info().workflow_start_time)
         )
-        self._placing_answered = start.carried is not None
         workflow.set_current_details(describe(self._state))
 
     @workflow.run
@@ -68,8 +69,15 @@ class OrderWorkflow:
         except asyncio.CancelledError:
             if workflow.cancellation_reason() is None:
                 raise  # The worker lets this workflow go from its cache; it lives on elsewhere.
-            # Somebody pressed "Request Cancellation" in the Web UI: they mean the order.
-            self._receive(CancelSignal(changed_by="workflow-cancellation"))
+            self._remember(
+                Rejection(
+                    command_id=None,
+                    status=OrderStatus.CANCELLED,
+                    changed_by="cancellation request",
+                    rejected_at=workflow.now(),
+                    reason="Cancelling the workflow does not cancel the order; the signal `cancel` does",
+                )
+            )
             await life
         if not self._order.status.is_terminal:
             workflow.continue_as_new(OrderInput(place=self._place, carried=self._state))
@@ -78,7 +86,7 @@ class OrderWorkflow:
     async def _live(self) -> None:
         """Project every change as it comes, until the order is over or its history has grown long."""
         while True:
-            await workflow.wait_condition(lambda: self._is_behind() or self._may_rest())
+            await workflow.wait_condition(lambda: self._is_behind() or self._may_end())
             if not self._is_behind():
                 return
             await self._project()
@@ -86,10 +94,8 @@ class OrderWorkflow:
     def _is_behind(self) -> bool:
         return self._state.projected_version < self._order.version
 
-    def _may_rest(self) -> bool:
-        """Whether this run may end, so that no handler is cut off and none waits for a projection."""
-        is_last = self._order.status.is_terminal or workflow.info().is_continue_as_new_suggested()
-        return is_last and workflow.all_handlers_finished()
+    def _may_end(self) -> bool:
+        return self._order.status.is_terminal or workflow.info().is_continue_as_new_suggested()
 
     async def _project(self) -> None:
         record = self._state.record
@@ -100,7 +106,9 @@ class OrderWorkflow:
                 schedule_to_close_timeout=_LOCAL_BUDGET,
                 retry_policy=_LOCAL_RETRIES,
             )
-        except ActivityError:
+        except FailureError:
+            # Not `ActivityError`: a local activity that timed out raises that when it happens, and a bare
+            # `TimeoutError` when it is replayed (temporalio 1.35); the order must survive both alike.
             await workflow.execute_activity_method(
                 ProjectionActivities.project_order,
                 record,
@@ -109,27 +117,6 @@ class OrderWorkflow:
                 summary=f"version {record.order.version}: {record.order.status}",
             )
         self._set(projected_version=record.order.version)
-
-    @workflow.update
-    async def placed(self) -> Answer:
-        """Answer with the order as it was placed, once PostgreSQL has it."""
-        replayed, self._placing_answered = self._placing_answered, True
-        return await self._answer(version=1, replayed=replayed)
-
-    @workflow.update
-    async def change_status(self, command: ChangeStatus) -> Answer:
-        """Carry out the command and answer with the order after it, once PostgreSQL has it."""
-        before = self._order.version
-        change = self._carry_out(command)
-        return await self._answer(change.version, replayed=change.version <= before)
-
-    @change_status.validator
-    def _refuse_change(self, command: ChangeStatus) -> None:
-        """Refuse before the command enters the history, so that a refused update costs nothing."""
-        try:
-            lifecycle.decide(self._state.record, command, workflow.now())
-        except OrderError as refusal:
-            raise to_failure(refusal) from None
 
     @workflow.signal
     def update_status(self, signal: StatusSignal) -> None:
@@ -164,25 +151,24 @@ class OrderWorkflow:
             workflow.logger.info("%s by %s", change.new_status, change.changed_by)
         return change
 
-    async def _answer(self, version: int, *, replayed: bool) -> Answer:
-        await workflow.wait_condition(lambda: self._state.projected_version >= version)
-        return Answer(order=lifecycle.at(self._state.record, version), replayed=replayed)
-
     def _receive(self, signal: StatusSignal | CancelSignal) -> None:
         """Carry out what a signal asks; its sender waits for no answer, so a refusal is kept here."""
         try:
             self._carry_out(signal.command(new_id=str(workflow.uuid4())))
         except OrderError as refusal:
-            rejection = Rejection(
-                command_id=signal.command_id,
-                status=signal.status,
-                changed_by=signal.changed_by,
-                rejected_at=workflow.now(),
-                reason=str(refusal),
+            self._remember(
+                Rejection(
+                    command_id=signal.command_id,
+                    status=signal.status,
+                    changed_by=signal.changed_by,
+                    rejected_at=workflow.now(),
+                    reason=str(refusal),
+                )
             )
-            kept = (*self._state.rejections, rejection)[-REMEMBERED_REJECTIONS:]
-            self._set(rejections=kept)
-            workflow.logger.warning("Refused a signal: %s", refusal)
+
+    def _remember(self, rejection: Rejection) -> None:
+        workflow.logger.warning("Refused a signal: %s", rejection.reason)
+        self._set(rejections=(*self._state.rejections, rejection)[-REMEMBERED_REJECTIONS:])
 
     def _set(self, **changes: Unpack[_StateChanges]) -> None:
         self._state = replace(self._state, **changes)

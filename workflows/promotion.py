@@ -90,13 +90,15 @@ class PromotionWorkflow:
 
     async def _promote(self, page: Page) -> None:
         try:
-            self._signalled += await workflow.execute_activity_method(
+            # Not `+=`: it would read the sum before the wait, and other pages end meanwhile.
+            signalled = await workflow.execute_activity_method(
                 PromotionActivities.promote_page,
                 page,
                 schedule_to_close_timeout=_PATIENCE,
                 heartbeat_timeout=timedelta(seconds=30),
                 retry_policy=_RETRIES,
             )
+            self._signalled += signalled
         except ActivityError as error:
             self._failed_pages += 1
             workflow.logger.error("A page could not be promoted: %s", error.cause)

@@ -7,15 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orders.commands import PlaceOrder
-from orders.order import Order, OrderRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """The order after a command; `replayed` when the command had been carried out before."""
-
-    order: Order
-    replayed: bool
+from orders.order import OrderRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

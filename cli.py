@@ -1,0 +1,98 @@
+"""The `orders` command. Each command imports what it needs when it runs, so that `--help` is quick."""
+# ruff: noqa: PLC0415 - see above
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="A durable order processing system: Temporal, PostgreSQL and FastAPI.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def dev() -> None:
+    """Run the whole system on this machine: PostgreSQL, Temporal with its Web UI, a worker and the API.
+
+    Its data is kept in `.data/` (ORDERS_DATA_DIR) and is there again at the next start. Where DATABASE_URL
+    or TEMPORAL_ADDRESS is set, that server is used and none is started. Ctrl-C stops everything.
+    """
+    from embedded.child import EmbeddedError
+    from settings import load_settings
+
+    with _leaving(EmbeddedError, ModuleNotFoundError, OSError):
+        from embedded.stack import Stack  # needs more than production has installed
+
+        asyncio.run(Stack(load_settings()).run())
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database of DATABASE_URL to the newest schema; a second time changes nothing."""
+    import asyncpg
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from database.migrate import migrate as migrate_database
+    from settings import load_settings
+
+    with _leaving(
+        SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, about="DATABASE_URL: "
+    ):
+        migrate_database(load_settings().require_database_url())
+
+
+@app.command()
+def schedule() -> None:
+    """Declare the promotion of PENDING orders as a Temporal Schedule; a second time updates it."""
+    from schedule import main as declare_schedule
+
+    declare_schedule()
+
+
+@app.command()
+def demo(
+    api_url: Annotated[str, typer.Argument(help="Where the API answers.")] = "http://127.0.0.1:8000",
+) -> None:
+    """Walk through the whole system and show what it answers; `orders dev` must be running."""
+    from demo import run_demo
+
+    from process import leave
+    from settings import load_settings
+
+    with _leaving(OSError):
+        leave(run_demo(api_url, load_settings()))
+
+
+@contextmanager
+def _leaving(*expected: type[Exception], about: str = "") -> Iterator[None]:
+    """Leave with code 0, or tell an expected failure in one line: code 2 where a setting is wrong, else 1."""
+    from process import CONFIGURATION_EXIT_CODE, leave
+    from settings import ConfigurationError
+
+    code, reason = 0, ""
+    try:
+        yield
+    except ConfigurationError as error:
+        code, reason = CONFIGURATION_EXIT_CODE, str(error)
+    except expected as error:
+        code, reason = 1, about + (str(error) or type(error).__name__)
+    if reason:
+        sys.stderr.write(f"orders: {reason.splitlines()[0]}\n")
+    leave(code)
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
