@@ -17,6 +17,8 @@ def create_engine(settings: Settings, application_name: str) -> AsyncEngine:
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_overflow,
         pool_timeout=settings.database_pool_timeout,
+        # An error's text goes to logs and to Temporal; what the statement carried does not.
+        hide_parameters=True,
         # A connection that PostgreSQL dropped is replaced before a request can trip over it.
         pool_pre_ping=True,
         # Every transaction of ours is one statement or asks for more by name.

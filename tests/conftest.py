@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from tests.system import System
 
 # Namespaces cannot be made and used in the same moment, so all are made when the server starts.
 # A test module that needs a system of its own adds its name here.
-NAMESPACES = ("shared", "lonely", "promotion", "schedule", "activities")
+NAMESPACES = ("shared", "lonely", "promotion", "schedule", "activities", "crash")
 
 # A run is long enough to continue as new after so many events, so that a test can get there.
 EVENTS_IN_A_RUN = 200
@@ -50,26 +50,27 @@ class Servers:
     temporal_address: str
 
 
-@pytest.fixture(scope="session")
-def server_data() -> Iterator[Path]:
-    """A folder that PostgreSQL's own user can enter, which pytest's are not when root runs the tests."""
+@asynccontextmanager
+async def running_servers() -> AsyncIterator[Servers]:
+    """Real servers on free ports, until the block ends."""
     with TemporaryDirectory(prefix="orders-tests-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        yield folder
+        # PostgreSQL's own user must get in, when root runs the tests.
+        os.chmod(name, 0o711)  # noqa: S103, PTH101 - a Path's would count as blocking
+        postgres = prepare_postgres(Path(name), free_port(), durable=False)
+        temporal = prepare_temporal(free_port(), search_attributes=SEARCH_ATTRIBUTES)
+        options = [part for namespace in NAMESPACES for part in ("--namespace", namespace)]
+        options += ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={EVENTS_IN_A_RUN}"]
+        program = replace(temporal.program, command=(*temporal.program.command, *options))
+        async with running(postgres.program), running(program):
+            await asyncio.to_thread(migrate, settings_for(postgres.url).require_database_url())
+            yield Servers(database_url=postgres.url, temporal_address=temporal.address)
 
 
 @pytest.fixture(scope="session")
-async def servers(server_data: Path) -> AsyncIterator[Servers]:
-    """Real servers on free ports, stopped at the end of the run."""
-    postgres = prepare_postgres(server_data, free_port(), durable=False)
-    temporal = prepare_temporal(free_port(), search_attributes=SEARCH_ATTRIBUTES)
-    options = [part for name in NAMESPACES for part in ("--namespace", name)]
-    options += ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={EVENTS_IN_A_RUN}"]
-    program = replace(temporal.program, command=(*temporal.program.command, *options))
-    async with running(postgres.program), running(program):
-        await asyncio.to_thread(migrate, settings_for(postgres.url).require_database_url())
-        yield Servers(database_url=postgres.url, temporal_address=temporal.address)
+async def servers() -> AsyncIterator[Servers]:
+    """The servers of this run of the tests."""
+    async with running_servers() as servers:
+        yield servers
 
 
 def settings_for(database_url: str, **overrides: object) -> Settings:
@@ -80,32 +81,35 @@ def settings_for(database_url: str, **overrides: object) -> Settings:
 Systems = Callable[[str], AbstractAsyncContextManager[System]]
 
 
+@asynccontextmanager
+async def system_in(servers: Servers, namespace: str) -> AsyncIterator[System]:
+    """The system of a namespace, with a fresh database of the same name; nothing runs in it yet."""
+    server = servers.database_url.removesuffix("/orders")
+    admin = await asyncpg.connect(f"{server}/postgres")
+    try:
+        await admin.execute(f'CREATE DATABASE "{namespace}" TEMPLATE orders')
+    finally:
+        await admin.close()
+    settings = settings_for(f"{server}/{namespace}")
+    client = await Client.connect(
+        servers.temporal_address, namespace=namespace, data_converter=pydantic_data_converter
+    )
+    engine = create_engine(settings, application_name=f"tests-{namespace}")
+    try:
+        yield System(settings=settings, engine=engine, client=client)
+    finally:
+        await engine.dispose()
+
+
 @pytest.fixture(scope="session")
 def systems(servers: Servers) -> Systems:
-    """Make the system of a namespace, with a fresh database of the same name; nothing runs in it yet.
-
-    When the block ends, every history that the namespace holds must replay.
-    """
+    """Make the system of a namespace; at its end, every history that the namespace holds must replay."""
 
     @asynccontextmanager
     async def make(namespace: str) -> AsyncIterator[System]:
-        server = servers.database_url.removesuffix("/orders")
-        admin = await asyncpg.connect(f"{server}/postgres")
-        try:
-            await admin.execute(f'CREATE DATABASE "{namespace}" TEMPLATE orders')
-        finally:
-            await admin.close()
-        settings = settings_for(f"{server}/{namespace}")
-        client = await Client.connect(
-            servers.temporal_address, namespace=namespace, data_converter=pydantic_data_converter
-        )
-        engine = create_engine(settings, application_name=f"tests-{namespace}")
-        system = System(settings=settings, engine=engine, client=client)
-        try:
+        async with system_in(servers, namespace) as system:
             yield system
             await system.replay_everything()
-        finally:
-            await engine.dispose()
 
     return make
 

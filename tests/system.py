@@ -70,11 +70,7 @@ class System:
 
     async def replay_everything(self) -> int:
         """Replay every history of the namespace; the number of them. Raises at the first that breaks."""
-        replayer = Replayer(
-            workflows=[OrderWorkflow, PromotionWorkflow],
-            data_converter=pydantic_data_converter,
-            workflow_runner=STRICT_SANDBOX,
-        )
+        replayer = a_replayer()
         replayed = 0
         async for execution in self.client.list_workflows():
             if execution.workflow_type not in {"OrderWorkflow", "PromotionWorkflow"}:
@@ -83,6 +79,15 @@ class System:
             await replayer.replay_workflow(await handle.fetch_history())
             replayed += 1
         return replayed
+
+
+def a_replayer() -> Replayer:
+    """A replayer of our workflows, as strict as the workers of the tests."""
+    return Replayer(
+        workflows=[OrderWorkflow, PromotionWorkflow],
+        data_converter=pydantic_data_converter,
+        workflow_runner=STRICT_SANDBOX,
+    )
 
 
 def a_customer() -> str:
