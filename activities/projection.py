@@ -7,7 +7,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from database import projection
-from database.engine import UNAVAILABLE
+from database.engine import DatabaseUnavailable
 from orders.order import OrderRecord
 
 
@@ -25,6 +25,5 @@ class ProjectionActivities:
         """
         try:
             await projection.project(self.engine, record)
-        except UNAVAILABLE as outage:
-            reason = str(outage).partition("\n")[0] or type(outage).__name__
-            raise ApplicationError(f"PostgreSQL is unavailable: {reason}", type="Unavailable") from None
+        except DatabaseUnavailable as outage:
+            raise ApplicationError(str(outage), type=type(outage).__name__) from None

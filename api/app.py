@@ -11,6 +11,7 @@ from temporalio.client import Client
 from api import __version__, health, problems, routes
 from api.dispatch import Dispatcher
 from api.request_id import RequestIdMiddleware
+from api.schemas import Problem
 from settings import Settings
 
 _DESCRIPTION = """
@@ -39,8 +40,16 @@ def create_app(settings: Settings, client: Client, engine: AsyncEngine) -> Reque
     )
     app.state.engine = engine
     app.state.dispatcher = Dispatcher(client=client, engine=engine, answer_deadline=settings.answer_deadline)
+    app.state.routes = [*routes.router.routes, *health.router.routes]
     app.include_router(routes.router)
     app.include_router(health.router)
     problems.register(app)
+    _document_problems(app)
     # Outermost of all, so that even a failure of the framework carries the request's id.
     return RequestIdMiddleware(app)
+
+
+def _document_problems(app: FastAPI) -> None:
+    """Add the schema of problems, which no route returns as its model, to the document that FastAPI keeps."""
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    app.openapi()["components"]["schemas"].update(schema.pop("$defs"), Problem=schema)

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable, Coroutine
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from api.problems import MalformedBody
+
+_LONGEST_INTEGER = 40
 
 
 class _StrictRequest(Request):
@@ -23,7 +25,8 @@ class _StrictRequest(Request):
         try:
             return json.loads(
                 (await self.body()).decode("utf-8"),
-                parse_float=Decimal,
+                parse_int=_short_integer,
+                parse_float=_exact_number,
                 parse_constant=_refuse_constant,
                 object_pairs_hook=_unique_keys,
             )
@@ -37,6 +40,19 @@ class _StrictRequest(Request):
             ) from None
         except ValueError as error:
             raise MalformedBody(f"The body is not JSON: {error}") from None
+
+
+def _short_integer(digits: str) -> int:
+    if len(digits) > _LONGEST_INTEGER:
+        raise ValueError("an integer has too many digits")
+    return int(digits)
+
+
+def _exact_number(digits: str) -> Decimal:
+    try:
+        return Decimal(digits)
+    except InvalidOperation:
+        raise ValueError("a number is out of range") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

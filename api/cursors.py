@@ -3,7 +3,7 @@
 import base64
 import binascii
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from orders.order import OrderKey
@@ -32,9 +32,11 @@ class Cursor:
         try:
             decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
             created_at, _, order_id = decoded[1:].partition("|")
-            key = OrderKey(created_at=datetime.fromisoformat(created_at), order_id=UUID(order_id))
-        except (binascii.Error, ValueError):
+            moment = datetime.fromisoformat(created_at)
+            if decoded[0] not in "+-" or moment.tzinfo is None:
+                raise ValueError(decoded)  # noqa: TRY301 - refused below like every other mistake
+            # In UTC, because PostgreSQL compares it so, and not every time of the year 1 can be that.
+            key = OrderKey(created_at=moment.astimezone(UTC), order_id=UUID(order_id))
+        except (binascii.Error, ValueError, OverflowError):
             raise ValueError("is not a cursor of this list") from None
-        if decoded[0] not in "+-" or key.created_at.tzinfo is None:
-            raise ValueError("is not a cursor of this list")
         return cls(key=key, newest_first=decoded[0] == "-")

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,7 +21,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from database import queries
-from database.engine import UNAVAILABLE
+from database.engine import DatabaseUnavailable
 from orders import lifecycle
 from orders.commands import ChangeStatus, PlaceOrder
 from orders.errors import CommandRefused, OrderNotFound
@@ -52,6 +53,32 @@ class OrderNotReadable(Exception):  # noqa: N818 - the name is the fact
         super().__init__(f"Order {order_id} exists and cannot be shown yet")
 
 
+class TemporalUnavailable(Exception):  # noqa: N818 - the name is the fact
+    """Temporal did not take a call, so nothing was promised."""
+
+
+@asynccontextmanager
+async def _asking_temporal(patience: float) -> AsyncIterator[None]:
+    """Tell what Temporal says of a workflow (NOT_FOUND) from its saying nothing for `patience` seconds.
+
+    Raises:
+        TemporalUnavailable: it could not be reached, or did not do what it was asked.
+    """
+    try:
+        # Not `rpc_timeout`: the client retries, and that bounds each attempt only.
+        async with asyncio.timeout(patience):
+            yield
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise
+        raise TemporalUnavailable(f"Temporal: {error.status.name}: {error.message}") from error
+    except TimeoutError as error:
+        raise TemporalUnavailable(f"Temporal did not answer within {patience:g} s") from error
+    except RuntimeError as error:
+        # A client that connects at its first call raises this where it cannot.
+        raise TemporalUnavailable(f"Temporal: {str(error).strip().splitlines()[-1]}") from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """The order after a command; `replayed` when the command had been carried out before."""
@@ -64,7 +91,7 @@ class Answer:
 class Dispatcher:
     """The way from the API to the workflows: make a command durable, then wait until its outcome is readable.
 
-    Every call raises `RPCError` when Temporal cannot be reached; nothing was promised then.
+    Every call raises `TemporalUnavailable` when Temporal does not take it; nothing was promised then.
     """
 
     client: Client
@@ -80,22 +107,22 @@ class Dispatcher:
         deadline = self._deadline()
         replayed = False
         try:
-            await self.client.start_workflow(
-                OrderWorkflow.run,
-                OrderInput(place=command),
-                id=workflow_id(command.order_id),
-                task_queue=ORDERS_QUEUE,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                search_attributes=TypedSearchAttributes(
-                    [
-                        SearchAttributePair(_CUSTOMER, command.customer_id),
-                        SearchAttributePair(_STATUS, OrderStatus.PENDING.value),
-                    ]
-                ),
-                static_summary=summarize(command),
-                rpc_timeout=self._rpc_timeout,
-            )
+            async with _asking_temporal(self.answer_deadline):
+                await self.client.start_workflow(
+                    OrderWorkflow.run,
+                    OrderInput(place=command),
+                    id=workflow_id(command.order_id),
+                    task_queue=ORDERS_QUEUE,
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    search_attributes=TypedSearchAttributes(
+                        [
+                            SearchAttributePair(_CUSTOMER, command.customer_id),
+                            SearchAttributePair(_STATUS, OrderStatus.PENDING.value),
+                        ]
+                    ),
+                    static_summary=summarize(command),
+                )
         except WorkflowAlreadyStartedError:
             replayed = True
         if not wait:
@@ -113,22 +140,21 @@ class Dispatcher:
         workflow decides by, and nothing is sent then.
 
         Raises:
+            InvalidValue: the command could not be stored.
             CommandRefused: the order does not do this.
             OrderNotFound: there is no such order.
             OrderUndecidable: the order is open and its workflow is gone.
         """
+        lifecycle.validate_change(command)
         deadline = self._deadline()
         seen = await self._look(order_id, command, deadline) if wait else None
         if seen and (change := lifecycle.find(seen, command)):
             return Answer(order=lifecycle.at(seen, change.version), replayed=True)
         handle = self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(order_id))
         try:
-            await handle.signal(
-                OrderWorkflow.update_status, _as_signal(command), rpc_timeout=self._rpc_timeout
-            )
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
+            async with _asking_temporal(self.answer_deadline):
+                await handle.signal(OrderWorkflow.update_status, _as_signal(command))
+        except RPCError:
             return await self._decide_without_workflow(order_id, command)
         if not wait:
             return None
@@ -154,7 +180,7 @@ class Dispatcher:
                         raise
                     record = await self.read(order_id)
                     lifecycle.decide(record, command, datetime.now(UTC))
-        except (TimeoutError, OrderNotReadable, OrderNotFound):
+        except (TimeoutError, OrderNotReadable, OrderNotFound, TemporalUnavailable):
             return None
         return record
 
@@ -178,8 +204,8 @@ class Dispatcher:
         """The order as PostgreSQL has it; None where it does not, or cannot be asked."""
         try:
             return await queries.get_record(self.engine, order_id)
-        except UNAVAILABLE as outage:
-            logger.warning("PostgreSQL: %s", str(outage).partition("\n")[0])
+        except DatabaseUnavailable as outage:
+            logger.warning("%s", outage)
             return None
 
     async def _decide_without_workflow(self, order_id: UUID, command: ChangeStatus) -> Answer:
@@ -201,29 +227,31 @@ class Dispatcher:
         """
         handle = self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(order_id))
         try:
-            state = await handle.query(OrderWorkflow.order, rpc_timeout=self._rpc_timeout)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                raise OrderNotFound(str(order_id)) from None
-            if error.status in _NO_WORKER:
-                raise OrderNotReadable(order_id) from None
-            raise
+            # Asked first, because Temporal answers for itself here, and a query needs a worker.
+            async with _asking_temporal(self.answer_deadline):
+                await handle.describe()
+        except RPCError:
+            raise OrderNotFound(str(order_id)) from None
+        try:
+            async with _asking_temporal(self.answer_deadline):
+                state = await handle.query(OrderWorkflow.order)
+        except TemporalUnavailable:
+            raise OrderNotReadable(order_id) from None
         return state.record
+
+    async def check_reachable(self) -> None:
+        """Return once Temporal has answered; raise `TemporalUnavailable` when it does not."""
+        async with _asking_temporal(self.answer_deadline):
+            await self.client.service_client.check_health()
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.answer_deadline
-
-    @property
-    def _rpc_timeout(self) -> timedelta:
-        return timedelta(seconds=self.answer_deadline)
 
 
 # Most outcomes are readable after some ten milliseconds; a busy system is asked less and less often.
 _FIRST_PAUSE = 0.008
 _PAUSE_GROWTH = 1.4
 _LONGEST_PAUSE = 0.25
-
-_NO_WORKER = {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.FAILED_PRECONDITION}
 
 
 def _outcome(record: OrderRecord, command: ChangeStatus, seen: OrderRecord | None) -> Answer | None:

@@ -149,6 +149,16 @@ def _success(description: str, example: dict[str, Any], *headers: str) -> dict[s
     }
 
 
+_HEALTHY = {"status": "healthy", "service": "order-processing-system", "version": "0.1.0"}
+
+LIVE = _success("The process answers.", _HEALTHY)
+READY = _success(
+    "Everything it needs answers.", _HEALTHY | {"dependencies": {"postgresql": "up", "temporal": "up"}}
+)
+UNREADY = _success(
+    "Something it needs does not answer.",
+    _HEALTHY | {"status": "unhealthy", "dependencies": {"postgresql": "up", "temporal": "down"}},
+)
 ORDER = _success("The order.", ORDER_EXAMPLE, "ETag")
 CREATED = _success("The order, durable and readable.", ORDER_EXAMPLE, "ETag", "Location")
 ACCEPTED = _success("Durable, not yet decided.", _ACCEPTED_EXAMPLE, "Location", "Retry-After")

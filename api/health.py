@@ -5,12 +5,12 @@ from collections.abc import Awaitable
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
-from temporalio.service import RPCError
 
-from api import __version__
+from api import __version__, documentation
+from api.dispatch import TemporalUnavailable
 from api.schemas import Health
 from database import queries
-from database.engine import UNAVAILABLE
+from database.engine import DatabaseUnavailable
 
 SERVICE = "order-processing-system"
 _PATIENCE_SECONDS = 2.0
@@ -20,8 +20,10 @@ router = APIRouter(prefix="/health", tags=["health"])
 _HEALTHY = Health(status="healthy", service=SERVICE, version=__version__)
 
 
-@router.get("", summary="Health", response_model_exclude_none=True)
-@router.get("/live", summary="Liveness", response_model_exclude_none=True)
+@router.get("", summary="Health", response_model_exclude_none=True, responses={200: documentation.LIVE})
+@router.get(
+    "/live", summary="Liveness", response_model_exclude_none=True, responses={200: documentation.LIVE}
+)
 async def live() -> Health:
     """Answer as long as the process does; what it depends on is not asked."""
     return _HEALTHY
@@ -31,14 +33,14 @@ async def live() -> Health:
     "/ready",
     summary="Readiness",
     response_model=Health,
-    responses={503: {"model": Health, "description": "A dependency is down; its name says which."}},
+    responses={200: documentation.READY, 503: documentation.UNREADY | {"model": Health}},
 )
 async def ready(request: Request) -> Response:
     """Answer 200 when PostgreSQL and Temporal can be reached from here, 503 when one cannot."""
     state = request.app.state
     postgresql, temporal = await asyncio.gather(
         _ask(queries.check_reachable(state.engine)),
-        _ask(state.dispatcher.client.service_client.check_health()),
+        _ask(state.dispatcher.check_reachable()),
     )
     dependencies = {"postgresql": postgresql, "temporal": temporal}
     is_ready = all(answer == "up" for answer in dependencies.values())
@@ -48,17 +50,18 @@ async def ready(request: Request) -> Response:
         version=__version__,
         dependencies=dependencies,
     )
-    return Response(
-        health.model_dump_json(),
-        status_code=HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE,
-        media_type="application/json",
-    )
+    return _answer(health, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _answer(health: Health, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    body = health.model_dump_json(exclude_none=True)
+    return Response(body, status_code=status, media_type="application/json")
 
 
 async def _ask(question: Awaitable[object]) -> str:
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             await question
-    except (TimeoutError, RPCError, *UNAVAILABLE):
+    except (TimeoutError, TemporalUnavailable, DatabaseUnavailable):
         return "down"
     return "up"

@@ -11,13 +11,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from temporalio.service import RPCError
+from starlette.routing import Match
 
-from api.dispatch import OrderNotReadable, OrderUndecidable
+from api.dispatch import OrderNotReadable, OrderUndecidable, TemporalUnavailable
 from api.request_id import current_request_id
 from api.schemas import ErrorPlace, Problem
-from database.engine import UNAVAILABLE
+from database.engine import DatabaseUnavailable
 from orders.errors import (
     CommandIdReused,
     InvalidTransition,
@@ -30,6 +31,9 @@ from orders.errors import (
 logger = logging.getLogger("api")
 
 RETRY_AFTER_SECONDS = 1
+
+_MOST_MISTAKES = 20
+_LONGEST_NAME = 64
 
 
 class MalformedBody(HTTPException):
@@ -80,16 +84,22 @@ async def _malformed_body(request: Request, error: MalformedBody) -> Response:
 
 
 async def _invalid_request(request: Request, error: RequestValidationError) -> Response:
+    found = error.errors()
     places = [
         ErrorPlace(
-            place=".".join(str(part) for part in found["loc"]),
-            reason=found["msg"].removeprefix("Value error, "),
+            place=".".join(_short(str(part)) for part in mistake["loc"]),
+            reason=mistake["msg"].removeprefix("Value error, "),
         )
-        for found in error.errors()
+        for mistake in found[:_MOST_MISTAKES]
     ]
     first = f"{places[0].place}: {places[0].reason}"
-    detail = first if len(places) == 1 else f"{first} (and {len(places) - 1} more)"
+    detail = first if len(found) == 1 else f"{first} (and {len(found) - 1} more)"
     return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail, errors=places)
+
+
+def _short(name: str) -> str:
+    """A name from the request, which may be one that nobody expected."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
 
 
 async def _invalid_value(request: Request, error: InvalidValue) -> Response:
@@ -138,13 +148,13 @@ async def _undecidable(request: Request, error: OrderUndecidable) -> Response:
     return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, "workflow_missing", str(error))
 
 
-async def _temporal_unavailable(request: Request, error: RPCError) -> Response:
-    logger.error("Temporal: %s %s", error.status.name, error.message)
+async def _temporal_unavailable(request: Request, error: TemporalUnavailable) -> Response:
+    logger.error("%s", error)
     return _retry_later(request, "temporal_unavailable", "Temporal cannot be reached; nothing was accepted")
 
 
-async def _database_unavailable(request: Request, error: Exception) -> Response:
-    logger.error("PostgreSQL: %s", str(error).splitlines()[0])
+async def _database_unavailable(request: Request, error: DatabaseUnavailable) -> Response:
+    logger.error("%s", error)
     return _retry_later(request, "database_unavailable", "PostgreSQL cannot be reached")
 
 
@@ -152,7 +162,21 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_").replace("-", "_")
     detail = error.detail if error.detail != status.phrase else f"{status.phrase}: {request.url.path}"
-    return problem(request, status, code, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        # The framework names the methods of one route; a path of ours is several.
+        headers["Allow"] = ", ".join(sorted(_methods_of(request)))
+    return problem(request, status, code, detail, headers=headers)
+
+
+def _methods_of(request: Request) -> set[str]:
+    routes: list[APIRoute] = request.app.state.routes
+    return {
+        method
+        for route in routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:
@@ -174,10 +198,10 @@ def register(app: FastAPI) -> None:
         CommandIdReused: _command_id_reused,
         OrderNotReadable: _not_readable,
         OrderUndecidable: _undecidable,
-        RPCError: _temporal_unavailable,
+        TemporalUnavailable: _temporal_unavailable,
         HTTPException: _http_error,
         Exception: _internal_error,
-        **dict.fromkeys(UNAVAILABLE, _database_unavailable),
+        DatabaseUnavailable: _database_unavailable,
     }
     for error, handler in handlers.items():
         app.add_exception_handler(error, handler)

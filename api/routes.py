@@ -1,12 +1,13 @@
 """The calls on orders."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Self
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
@@ -38,7 +39,7 @@ router = APIRouter(prefix="/orders", tags=["orders"], route_class=StrictRoute)
 # Where nobody says who changes an order.
 ANONYMOUS = "api"
 
-_WRITE_PROBLEMS = ("temporal_unavailable", "database_unavailable")
+_UNAVAILABLE = ("temporal_unavailable", "database_unavailable")
 
 
 def _dispatcher(request: Request) -> Dispatcher:
@@ -53,15 +54,27 @@ def _engine(request: Request) -> AsyncEngine:
 
 def _wants_to_wait(
     prefer: Annotated[
-        str, Header(description="`respond-async` asks for 202 at once instead of the outcome (RFC 7240).")
-    ] = "",
+        list[str],
+        Header(description="`respond-async` asks for 202 at once instead of the outcome (RFC 7240)."),
+    ] = [],  # noqa: B006 - FastAPI copies it
 ) -> bool:
-    return "respond-async" not in {preference.strip().lower() for preference in prefer.split(",")}
+    preferences = {preference.strip().lower() for line in prefer for preference in line.split(",")}
+    return "respond-async" not in preferences
 
 
 Dispatch = Annotated[Dispatcher, Depends(_dispatcher)]
 Projection = Annotated[AsyncEngine, Depends(_engine)]
 Wait = Annotated[bool, Depends(_wants_to_wait)]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class ListQuery(BaseModel):
@@ -71,8 +84,8 @@ class ListQuery(BaseModel):
 
     status: Annotated[list[OrderStatus], Field(description="One or several.")] = []
     customer_id: Identifier | None = None
-    created_after: Annotated[AwareDatetime | None, Field(description="Inclusive.")] = None
-    created_before: Annotated[AwareDatetime | None, Field(description="Exclusive.")] = None
+    created_after: Annotated[Moment | None, Field(description="Inclusive.")] = None
+    created_before: Annotated[Moment | None, Field(description="Exclusive.")] = None
     sort: Annotated[str, Field(pattern="^-?created_at$", description="`-` is newest first.")] = "-created_at"
     page: Annotated[int | None, Field(ge=1, le=1_000_000, description="The first is 1.")] = None
     limit: Annotated[int, Field(ge=1, le=1_000)] = 50
@@ -132,7 +145,7 @@ def _both_slashes(
     responses={
         201: documentation.CREATED,
         202: documentation.ACCEPTED | {"model": Accepted},
-        **problems("/orders/", "malformed_body", "limit_exceeded", "invalid_request", *_WRITE_PROBLEMS),
+        **problems("/orders/", "malformed_body", "limit_exceeded", "invalid_request", *_UNAVAILABLE),
     },
 )
 async def place_order(body: NewOrderBody, dispatch: Dispatch, wait: Wait) -> Response:
@@ -225,7 +238,7 @@ def _next_cursor(orders: list[Order], query: ListQuery) -> str | None:
             "order_not_found",
             "invalid_request",
             "not_yet_readable",
-            "database_unavailable",
+            *_UNAVAILABLE,
         ),
     },
 )
@@ -249,7 +262,7 @@ async def get_order(order_id: UUID, engine: Projection, dispatch: Dispatch) -> R
             "order_not_found",
             "invalid_request",
             "not_yet_readable",
-            "database_unavailable",
+            *_UNAVAILABLE,
         ),
     },
 )
@@ -277,7 +290,7 @@ async def get_history(order_id: UUID, engine: Projection, dispatch: Dispatch) ->
             "invalid_transition",
             "invalid_request",
             "workflow_missing",
-            *_WRITE_PROBLEMS,
+            *_UNAVAILABLE,
         ),
     },
 )
@@ -306,7 +319,7 @@ async def change_status(order_id: UUID, body: StatusBody, dispatch: Dispatch, wa
             "cannot_cancel",
             "invalid_request",
             "workflow_missing",
-            *_WRITE_PROBLEMS,
+            *_UNAVAILABLE,
         ),
     },
 )

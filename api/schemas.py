@@ -1,19 +1,29 @@
 """What the API takes and gives, as OpenAPI documents it."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+)
 
 from orders.commands import NewLineItem, PlaceOrder
+from orders.errors import InvalidValue
 from orders.limits import MAX_ITEMS, MAX_QUANTITY
 from orders.money import DEFAULT_CURRENCY
 from orders.order import Order, StatusChange
 from orders.status import OrderStatus
-from orders.text import MAX_IDENTIFIER_LENGTH, MAX_REASON_LENGTH
+from orders.text import MAX_IDENTIFIER_LENGTH, MAX_REASON_LENGTH, check_identifier, check_reason
 
 _PLAIN_DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
@@ -58,8 +68,23 @@ def _plain_decimal(value: Any) -> Any:  # noqa: ANN401 - whatever the client sen
     return value
 
 
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=MAX_IDENTIFIER_LENGTH)]
-Reason = Annotated[str, StringConstraints(max_length=MAX_REASON_LENGTH)]
+def _by(check: Callable[[str, str], None]) -> AfterValidator:
+    """Validate by a rule of the domain, which names no place: the field does."""
+
+    def validate(value: str) -> str:
+        try:
+            check("", value)
+        except InvalidValue as refusal:
+            raise ValueError(refusal.reason) from None
+        return value
+
+    return AfterValidator(validate)
+
+
+Identifier = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_IDENTIFIER_LENGTH), _by(check_identifier)
+]
+Reason = Annotated[str, StringConstraints(max_length=MAX_REASON_LENGTH), _by(check_reason)]
 Amount = Annotated[Decimal, BeforeValidator(_plain_decimal), Field(gt=0, max_digits=24)]
 Quantity = Annotated[StrictInt, Field(ge=1, le=MAX_QUANTITY)]
 
@@ -153,23 +178,23 @@ class OrderPage(_Response):
     """A page of orders. `total` is exact in page mode and null when reading by cursor."""
 
     orders: list[OrderView]
-    total: int | None
-    page: int | None
+    total: int | None = None
+    page: int | None = None
     limit: int
     has_next: bool
     has_prev: bool
-    next_cursor: str | None
+    next_cursor: str | None = None
 
 
 class StatusChangeView(_Response):
     """One accepted transition; `old_status` is null for the placing."""
 
     version: int
-    old_status: OrderStatus | None
+    old_status: OrderStatus | None = None
     new_status: OrderStatus
     changed_at: datetime
     changed_by: str
-    reason: str | None
+    reason: str | None = None
     command_id: str
 
     @classmethod

@@ -1,13 +1,24 @@
-"""The connection pool that each process has one of."""
+"""The connection pool that each process has one of, and the one error for when it cannot serve."""
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from settings import Settings
 
-UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
-"""What a statement raises when PostgreSQL is away, is starting, or has no connection to spare."""
+# The classes of SQLSTATE that mean "not now": connection, resources, operator intervention.
+_OUTAGES = ("08", "53", "57")
+
+
+class DatabaseUnavailable(Exception):  # noqa: N818 - the name is the fact
+    """PostgreSQL is away, starting, stopping or full. The same call may work later."""
+
+    def __init__(self, cause: BaseException) -> None:
+        reason = str(cause).partition("\n")[0] or type(cause).__name__
+        super().__init__(f"PostgreSQL is unavailable: {reason}")
 
 
 def create_engine(settings: Settings, application_name: str) -> AsyncEngine:
@@ -33,3 +44,22 @@ def create_engine(settings: Settings, application_name: str) -> AsyncEngine:
             },
         },
     )
+
+
+@asynccontextmanager
+async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection for the block.
+
+    Raises:
+        DatabaseUnavailable: there is none, or it broke in the block.
+    """
+    try:
+        async with engine.connect() as connection:
+            yield connection
+    except (OSError, PoolTimeoutError) as outage:
+        raise DatabaseUnavailable(outage) from outage
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if error.connection_invalidated or state.startswith(_OUTAGES):
+            raise DatabaseUnavailable(error) from error
+        raise

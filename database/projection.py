@@ -7,6 +7,7 @@ from sqlalchemy import tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from database.engine import connected
 from database.tables import order_items, order_status_history, orders
 from orders.order import OrderRecord
 
@@ -20,7 +21,7 @@ async def project(engine: AsyncEngine, record: OrderRecord) -> None:
     A decision that was projected, and lost to a crash before Temporal had it, is made again with all
     the same but a later time: of two times for one version the later one is the recorded one.
     """
-    async with engine.connect() as connection:
+    async with connected(engine) as connection:
         await connection.execution_options(isolation_level="READ COMMITTED")
         async with connection.begin():
             await connection.execute(_ORDER, _order_row(record))

@@ -10,7 +10,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, Select, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from database.engine import connected
 from database.tables import order_items, order_status_history, orders
+from orders.money import quantize
 from orders.order import LineItem, Order, OrderKey, OrderRecord, StatusChange
 from orders.status import OrderStatus
 
@@ -26,8 +28,8 @@ class OrderFilter:
 
 
 async def check_reachable(engine: AsyncEngine) -> None:
-    """Return once PostgreSQL has answered; raise one of `database.engine.UNAVAILABLE` if it does not."""
-    async with engine.connect() as connection:
+    """Return once PostgreSQL has answered; raise `DatabaseUnavailable` when it does not."""
+    async with connected(engine) as connection:
         await connection.execute(select(1))
 
 
@@ -41,7 +43,7 @@ async def get_history(engine: AsyncEngine, order_id: UUID) -> tuple[StatusChange
     """Every change of the order, oldest first; empty where there is no such order."""
     history = order_status_history
     statement = select(history).where(history.c.order_id == order_id).order_by(history.c.version)
-    async with engine.connect() as connection:
+    async with connected(engine) as connection:
         return tuple(_to_change(row) for row in await connection.execute(statement))
 
 
@@ -74,7 +76,7 @@ async def list_orders(  # noqa: PLR0913 - a page is what these say together
 async def count_orders(engine: AsyncEngine, wanted: OrderFilter) -> int:
     """The exact number of orders that the filter lets through."""
     statement = select(func.count()).select_from(orders).where(*_conditions(wanted))
-    async with engine.connect() as connection:
+    async with connected(engine) as connection:
         return (await connection.execute(statement)).scalar_one()
 
 
@@ -98,7 +100,7 @@ async def list_pending_keys(
         statement = statement.where(_literal(after) < _KEY)
     if until is not None:
         statement = statement.where(_literal(until) >= _KEY)
-    async with engine.connect() as connection:
+    async with connected(engine) as connection:
         rows = await connection.execute(statement)
         return [OrderKey(created_at=row.created_at, order_id=row.id) for row in rows]
 
@@ -140,7 +142,7 @@ async def _read_orders(engine: AsyncEngine, page: Select[Any], *, newest_first: 
         .join(order_items, order_items.c.order_id == order_id)
         .order_by(*keys, order_items.c.position)
     )
-    async with engine.connect() as connection:
+    async with connected(engine) as connection:
         rows = (await connection.execute(statement)).all()
     return [_to_order(list(lines)) for _, lines in groupby(rows, key=lambda row: row.id)]
 
@@ -155,13 +157,13 @@ def _to_order(lines: Sequence[Row[Any]]) -> Order:
         customer_id=row.customer_id,
         status=OrderStatus(row.status),
         currency=row.currency,
-        total_amount=row.total_amount,
+        total_amount=quantize(row.total_amount, row.currency),
         items=tuple(
             LineItem(
                 id=line.item_id,
                 product_id=line.item_product_id,
                 quantity=line.item_quantity,
-                unit_price=line.item_unit_price,
+                unit_price=quantize(line.item_unit_price, row.currency),
             )
             for line in lines
         ),

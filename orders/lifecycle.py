@@ -57,6 +57,17 @@ def _check_item(place: str, item: NewLineItem, currency: str) -> None:
         raise InvalidValue(f"{place}.unit_price", f"must have at most {decimals} decimals in {currency}")
 
 
+def validate_change(command: ChangeStatus) -> None:
+    """Judge what a command says, whatever the order that it is for.
+
+    Raises:
+        InvalidValue: a text in it could not be stored.
+    """
+    check_identifier("command_id", command.command_id)
+    check_identifier("changed_by", command.changed_by)
+    check_reason("reason", command.reason)
+
+
 def _check_limits(command: PlaceOrder) -> None:
     if len(command.items) > limits.MAX_ITEMS:
         raise LimitExceeded("items", f"must have at most {limits.MAX_ITEMS} items")
@@ -123,9 +134,7 @@ def decide(record: OrderRecord, command: ChangeStatus, now: datetime) -> StatusC
         VersionMismatch: `expected_version` is not the order's version.
         InvalidTransition: the state machine has no such move.
     """
-    check_identifier("command_id", command.command_id)
-    check_identifier("changed_by", command.changed_by)
-    check_reason("reason", command.reason)
+    validate_change(command)
     if done := find(record, command):
         return done
     order = record.order

@@ -5,10 +5,12 @@ import unicodedata
 from orders.errors import InvalidValue
 
 MAX_IDENTIFIER_LENGTH = 255
+# Temporal takes 2,048 bytes of a search attribute, as ASCII JSON, which may be three times its UTF-8.
+MAX_IDENTIFIER_BYTES = 600
 MAX_REASON_LENGTH = 1_000
 
 # PostgreSQL refuses NUL, UTF-8 has no lone surrogates, and a line break in an identifier forges log lines.
-_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs"})
+_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def check_identifier(place: str, value: str) -> None:
@@ -20,6 +22,8 @@ def check_identifier(place: str, value: str) -> None:
     if not value.strip():
         raise InvalidValue(place, "must not be blank")
     _check(place, value, MAX_IDENTIFIER_LENGTH)
+    if len(value.encode()) > MAX_IDENTIFIER_BYTES:
+        raise InvalidValue(place, f"must have at most {MAX_IDENTIFIER_BYTES} bytes in UTF-8")
 
 
 def check_reason(place: str, value: str | None) -> None:

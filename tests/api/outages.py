@@ -1,0 +1,100 @@
+"""Systems that have lost something that they depend on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+
+from sqlalchemy import make_url
+from temporalio.client import Client
+
+from database.engine import create_engine
+from embedded.child import free_port
+from tests.system import System
+
+
+@asynccontextmanager
+async def without_postgresql(system: System) -> AsyncIterator[System]:
+    """The same system where nothing listens at PostgreSQL's address."""
+    url = make_url(system.settings.require_database_url()).set(port=free_port())
+    settings = system.settings.model_copy(update={"database_url": url.render_as_string(hide_password=False)})
+    engine = create_engine(settings, application_name="tests-without-postgresql")
+    try:
+        yield replace(system, engine=engine)
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def with_a_slow_postgresql(system: System) -> AsyncIterator[System]:
+    """The same system where every statement on orders takes longer than its time."""
+    settings = system.settings.model_copy(update={"database_statement_timeout": 0.2})
+    engine = create_engine(settings, application_name="tests-slow-postgresql")
+    try:
+        async with system.engine.connect() as connection:
+            await connection.execution_options(isolation_level="READ COMMITTED")
+            async with connection.begin():
+                await connection.exec_driver_sql("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+                yield replace(system, engine=engine)
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def without_temporal(system: System) -> AsyncIterator[System]:
+    """The same system where Temporal has never been at its address; the client is lazy, as the API's is."""
+    yield replace(system, client=await _client(system, f"127.0.0.1:{free_port()}", lazy=True))
+
+
+@asynccontextmanager
+async def with_a_line_to_temporal(system: System) -> AsyncIterator[tuple[System, "Line"]]:
+    """The same system, connected to Temporal over a line that can be cut."""
+    host, port = system.client.service_client.config.target_host.split(":")
+    line = Line(host, int(port))
+    async with await asyncio.start_server(line.carry, "127.0.0.1", 0) as server:
+        address = "{}:{}".format(*server.sockets[0].getsockname())
+        try:
+            yield replace(system, client=await _client(system, address)), line
+        finally:
+            line.cut()
+
+
+async def _client(system: System, address: str, *, lazy: bool = False) -> Client:
+    return await Client.connect(
+        address, namespace=system.client.namespace, data_converter=system.client.data_converter, lazy=lazy
+    )
+
+
+@dataclass
+class Line:
+    """A TCP line to a server. Once cut, it refuses everybody; once silent, it carries nothing more."""
+
+    host: str
+    port: int
+    is_cut: bool = False
+    is_silent: bool = False
+    ends: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection, both ways."""
+        self.ends.append(writer)
+        if self.is_cut:
+            self.cut()
+            return
+        there_reader, there_writer = await asyncio.open_connection(self.host, self.port)
+        self.ends.append(there_writer)
+        await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))
+
+    def cut(self) -> None:
+        """Break every connection, and each that is still to come."""
+        self.is_cut = True
+        for end in self.ends:
+            end.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                if not self.is_silent:
+                    writer.write(data)
+                    await writer.drain()
+        writer.close()
