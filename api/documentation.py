@@ -97,7 +97,7 @@ _PROBLEMS: dict[str, tuple[HTTPStatus, str, dict[str, Any]]] = {
     ),
     "temporal_unavailable": (
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "Temporal cannot be reached; nothing was accepted",
+        "Temporal cannot be reached, so nothing is promised; try again",
         {},
     ),
     "database_unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "PostgreSQL cannot be reached", {}),

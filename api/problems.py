@@ -150,7 +150,7 @@ async def _undecidable(request: Request, error: OrderUndecidable) -> Response:
 
 async def _temporal_unavailable(request: Request, error: TemporalUnavailable) -> Response:
     logger.error("%s", error)
-    return _retry_later(request, "temporal_unavailable", "Temporal cannot be reached; nothing was accepted")
+    return _retry_later(request, "temporal_unavailable", "Temporal cannot be reached, so nothing is promised; try again")
 
 
 async def _database_unavailable(request: Request, error: DatabaseUnavailable) -> Response:

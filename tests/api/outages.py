@@ -1,7 +1,7 @@
 """Systems that have lost something that they depend on."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -67,12 +67,16 @@ async def _client(system: System, address: str, *, lazy: bool = False) -> Client
 
 @dataclass
 class Line:
-    """A TCP line to a server. Once cut, it refuses everybody; once silent, it carries nothing more."""
+    """A TCP line to a server.
+
+    Once cut, it refuses everybody; once deaf, it carries nothing to the server; once mute, nothing back.
+    """
 
     host: str
     port: int
     is_cut: bool = False
-    is_silent: bool = False
+    is_deaf: bool = False
+    is_mute: bool = False
     ends: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -83,7 +87,10 @@ class Line:
             return
         there_reader, there_writer = await asyncio.open_connection(self.host, self.port)
         self.ends.append(there_writer)
-        await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))
+        await asyncio.gather(
+            _pump(reader, there_writer, lambda: not self.is_deaf),
+            _pump(there_reader, writer, lambda: not self.is_mute),
+        )
 
     def cut(self) -> None:
         """Break every connection, and each that is still to come."""
@@ -91,10 +98,13 @@ class Line:
         for end in self.ends:
             end.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65_536):
-                if not self.is_silent:
-                    writer.write(data)
-                    await writer.drain()
-        writer.close()
+
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_carried: Callable[[], bool]
+) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            if is_carried():
+                writer.write(data)
+                await writer.drain()
+    writer.close()

@@ -45,7 +45,7 @@ async def cut_off(system: System) -> AsyncIterator[System]:
 @asynccontextmanager
 async def ignored(system: System) -> AsyncIterator[System]:
     async with with_a_line_to_temporal(impatient(system)) as (broken, line):
-        line.is_silent = True
+        line.is_deaf = line.is_mute = True
         yield broken
 
 
@@ -92,6 +92,24 @@ async def test_a_write_is_answered_in_time_when_temporal_goes_away(
 
     assert_unavailable(response, "temporal_unavailable")
     assert await read(http, order) == order
+
+
+async def test_a_write_whose_acknowledgement_is_lost_is_not_called_void(
+    system: System, http: httpx2.AsyncClient
+) -> None:
+    order = await place(http)
+
+    async with with_a_line_to_temporal(impatient(system)) as (broken, line), api_of(broken) as cut:
+        line.is_mute = True
+        response = await cut.delete(f"/orders/{order['id']}")
+
+        async def is_carried_out() -> bool:
+            return bool((await read(http, order))["status"] == "CANCELLED")
+
+        await eventually(is_carried_out)
+
+    assert_unavailable(response, "temporal_unavailable")
+    assert "nothing was accepted" not in response.json()["detail"]
 
 
 @pytest.mark.parametrize("outage", [never_connected, cut_off, ignored])

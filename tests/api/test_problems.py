@@ -84,6 +84,8 @@ async def test_what_the_api_does_not_serve_is_a_problem_too(
     ("path", "methods"),
     [
         ("/health", {"GET"}),
+        ("/docs", {"GET", "HEAD"}),
+        ("/openapi.json", {"GET", "HEAD"}),
         ("/orders/", {"GET", "POST"}),
         (f"/orders/{SOME_ORDER}", {"GET", "DELETE"}),
         (f"/orders/{SOME_ORDER}/status", {"PUT"}),
