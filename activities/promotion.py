@@ -62,21 +62,23 @@ class PromotionActivities:
         The page is read anew, so that a retry meets only what is left of it, and goes on after the
         last order that a heartbeat has recorded.
         """
+        position = _recorded_position() or _Position(after=page.after, signalled=0)
         keys = await queries.list_pending_keys(
-            self.engine,
-            placed_before=page.placed_before,
-            after=_recorded_position() or page.after,
-            until=page.until,
+            self.engine, placed_before=page.placed_before, after=position.after, until=page.until
         )
-        signalled = 0
+        signalled = position.signalled
         for start in range(0, len(keys), self.concurrency):
             batch = keys[start : start + self.concurrency]
             signalled += sum(await asyncio.gather(*(self._promote(key) for key in batch)))
-            activity.heartbeat(batch[-1].created_at.isoformat(), str(batch[-1].order_id))
+            activity.heartbeat(batch[-1].created_at.isoformat(), str(batch[-1].order_id), signalled)
         return signalled
 
     async def _promote(self, key: OrderKey) -> bool:
-        """Signal one order; False when its workflow has ended, which leaves nothing to promote."""
+        """Signal one order; False when it cannot be signalled, which is no reason to stop at it.
+
+        Raises:
+            RPCError: Temporal cannot be reached, so no order can be signalled now.
+        """
         handle = self.client.get_workflow_handle(workflow_id(key.order_id))
         try:
             await handle.signal(
@@ -88,17 +90,33 @@ class PromotionActivities:
                 ),
             )
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
+            if error.status in _OUTAGES:
                 raise
-            activity.logger.warning("Order %s is PENDING here, but its workflow has ended", key.order_id)
+            activity.logger.error("Order %s cannot be promoted: %s", key.order_id, error.message)
             return False
         return True
 
 
-def _recorded_position() -> OrderKey | None:
+_OUTAGES = {
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.UNKNOWN,
+    RPCStatusCode.INTERNAL,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Position:
+    after: OrderKey | None
+    signalled: int
+
+
+def _recorded_position() -> _Position | None:
     """Where an earlier attempt of this activity had got to."""
     details = activity.info().heartbeat_details
     if not details:
         return None
-    created_at, order_id = details
-    return OrderKey(created_at=datetime.fromisoformat(created_at), order_id=UUID(order_id))
+    created_at, order_id, signalled = details
+    after = OrderKey(created_at=datetime.fromisoformat(created_at), order_id=UUID(order_id))
+    return _Position(after=after, signalled=signalled)

@@ -57,12 +57,26 @@ class TemporalUnavailable(Exception):  # noqa: N818 - the name is the fact
     """Temporal did not take a call, so nothing was promised."""
 
 
+class _NoWorkflow(Exception):  # noqa: N818 - the name is the fact
+    """There is no such workflow, or it has ended."""
+
+
+# A mistake of ours or of the deployment: asking again later would not help.
+_NEVER_HEALS = {
+    RPCStatusCode.INVALID_ARGUMENT,
+    RPCStatusCode.UNAUTHENTICATED,
+    RPCStatusCode.PERMISSION_DENIED,
+    RPCStatusCode.UNIMPLEMENTED,
+}
+
+
 @asynccontextmanager
 async def _asking_temporal(patience: float) -> AsyncIterator[None]:
-    """Tell what Temporal says of a workflow (NOT_FOUND) from its saying nothing for `patience` seconds.
+    """Tell apart that there is no such workflow, and that Temporal says nothing for `patience` seconds.
 
     Raises:
-        TemporalUnavailable: it could not be reached, or did not do what it was asked.
+        _NoWorkflow: there is none, or it has ended.
+        TemporalUnavailable: Temporal could not be reached, or could not do it now.
     """
     try:
         # Not `rpc_timeout`: the client retries, and that bounds each attempt only.
@@ -70,6 +84,8 @@ async def _asking_temporal(patience: float) -> AsyncIterator[None]:
             yield
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
+            raise _NoWorkflow from error
+        if error.status in _NEVER_HEALS:
             raise
         raise TemporalUnavailable(f"Temporal: {error.status.name}: {error.message}") from error
     except TimeoutError as error:
@@ -154,7 +170,7 @@ class Dispatcher:
         try:
             async with _asking_temporal(self.answer_deadline):
                 await handle.signal(OrderWorkflow.update_status, _as_signal(command))
-        except RPCError:
+        except _NoWorkflow:
             return await self._decide_without_workflow(order_id, command)
         if not wait:
             return None
@@ -205,7 +221,7 @@ class Dispatcher:
         try:
             return await queries.get_record(self.engine, order_id)
         except DatabaseUnavailable as outage:
-            logger.warning("%s", outage)
+            logger.debug("%s", outage)
             return None
 
     async def _decide_without_workflow(self, order_id: UUID, command: ChangeStatus) -> Answer:
@@ -230,12 +246,12 @@ class Dispatcher:
             # Asked first, because Temporal answers for itself here, and a query needs a worker.
             async with _asking_temporal(self.answer_deadline):
                 await handle.describe()
-        except RPCError:
+        except _NoWorkflow:
             raise OrderNotFound(str(order_id)) from None
         try:
             async with _asking_temporal(self.answer_deadline):
                 state = await handle.query(OrderWorkflow.order)
-        except TemporalUnavailable:
+        except (TemporalUnavailable, _NoWorkflow):
             raise OrderNotReadable(order_id) from None
         return state.record
 

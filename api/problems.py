@@ -150,7 +150,9 @@ async def _undecidable(request: Request, error: OrderUndecidable) -> Response:
 
 async def _temporal_unavailable(request: Request, error: TemporalUnavailable) -> Response:
     logger.error("%s", error)
-    return _retry_later(request, "temporal_unavailable", "Temporal cannot be reached, so nothing is promised; try again")
+    return _retry_later(
+        request, "temporal_unavailable", "Temporal cannot be reached, so nothing is promised; try again"
+    )
 
 
 async def _database_unavailable(request: Request, error: DatabaseUnavailable) -> Response:
@@ -165,7 +167,8 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     headers = dict(error.headers or {})
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         # The framework names the methods of one route; a path of ours is several.
-        headers["Allow"] = ", ".join(sorted(_methods_of(request)))
+        methods = {method for method in headers.get("Allow", "").split(", ") if method}
+        headers["Allow"] = ", ".join(sorted(methods | _methods_of(request)))
     return problem(request, status, code, detail, headers=headers)
 
 

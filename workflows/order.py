@@ -12,16 +12,16 @@ from temporalio.exceptions import FailureError
 with workflow.unsafe.imports_passed_through():
     from activities.projection import ProjectionActivities
     from orders import lifecycle
-    from orders.commands import ChangeStatus
     from orders.errors import OrderError
     from orders.names import STATUS_ATTRIBUTE
     from orders.order import Order, OrderRecord, StatusChange
     from orders.signals import CancelSignal, StatusSignal
-    from orders.status import OrderStatus
     from workflows.details import describe
     from workflows.state import OrderInput, OrderState, Rejection
 
 REMEMBERED_REJECTIONS = 20
+
+_NOT_A_COMMAND = "Cancelling the workflow does not cancel the order; the signal `cancel` does"
 
 _STATUS = SearchAttributeKey.for_keyword(STATUS_ATTRIBUTE)
 
@@ -69,15 +69,8 @@ class OrderWorkflow:
         except asyncio.CancelledError:
             if workflow.cancellation_reason() is None:
                 raise  # The worker lets this workflow go from its cache; it lives on elsewhere.
-            self._remember(
-                Rejection(
-                    command_id=None,
-                    status=OrderStatus.CANCELLED,
-                    changed_by="cancellation request",
-                    rejected_at=workflow.now(),
-                    reason="Cancelling the workflow does not cancel the order; the signal `cancel` does",
-                )
-            )
+            request = CancelSignal(changed_by="cancellation request")
+            self._remember(Rejection.of(request, workflow.now(), reason=_NOT_A_COMMAND))
             await life
         if not self._order.status.is_terminal:
             workflow.continue_as_new(OrderInput(place=self._place, carried=self._state))
@@ -137,34 +130,23 @@ class OrderWorkflow:
     def _order(self) -> Order:
         return self._state.record.order
 
-    def _carry_out(self, command: ChangeStatus) -> StatusChange:
-        """Decide the command and take the order where it goes.
+    def _receive(self, signal: StatusSignal | CancelSignal) -> None:
+        """Carry out what a signal asks; its sender waits for no answer, so a refusal is kept here."""
+        now = workflow.now()
+        try:
+            command = signal.command(new_id=str(workflow.uuid4()))
+            change = lifecycle.decide(self._state.record, command, now)
+        except OrderError as refusal:
+            self._remember(Rejection.of(signal, now, reason=str(refusal)))
+        else:
+            self._carry_out(change)
 
-        Raises:
-            OrderError: the command is refused and nothing has changed.
-        """
-        change = lifecycle.decide(self._state.record, command, workflow.now())
+    def _carry_out(self, change: StatusChange) -> None:
         record = lifecycle.apply(self._state.record, change)
         if record is not self._state.record:
             self._set(record=record)
             workflow.upsert_search_attributes([_STATUS.value_set(record.order.status)])
             workflow.logger.info("%s by %s", change.new_status, change.changed_by)
-        return change
-
-    def _receive(self, signal: StatusSignal | CancelSignal) -> None:
-        """Carry out what a signal asks; its sender waits for no answer, so a refusal is kept here."""
-        try:
-            self._carry_out(signal.command(new_id=str(workflow.uuid4())))
-        except OrderError as refusal:
-            self._remember(
-                Rejection(
-                    command_id=signal.command_id,
-                    status=signal.status,
-                    changed_by=signal.changed_by,
-                    rejected_at=workflow.now(),
-                    reason=str(refusal),
-                )
-            )
 
     def _remember(self, rejection: Rejection) -> None:
         workflow.logger.warning("Refused a signal: %s", rejection.reason)

@@ -149,6 +149,14 @@ async def test_only_the_latest_rejections_are_kept(order: AnOrder) -> None:
     ]
 
 
+async def test_a_refused_signal_is_remembered_at_a_bounded_length(order: AnOrder) -> None:
+    await order.signal("A" * 100_000, command_id="B" * 100_000)
+
+    [rejection] = (await order.state()).rejections
+
+    assert (len(rejection.status), len(rejection.command_id or "")) == (255, 255)
+
+
 async def test_a_cancellation_request_does_not_lose_the_order(order: AnOrder) -> None:
     await order.handle.cancel()
 
