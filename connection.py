@@ -1,13 +1,19 @@
 """The Temporal client: one way for every process to reach the server."""
 
 import logging
+import re
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.service import RPCError
 
 from settings import ConfigurationError
+
+_ADDRESS = re.compile(r"[\w.:\[\]-]+:[0-9]{1,5}")
+_LAST_PORT = 65_535
 
 # The SDK's native core writes through Python's logging too, so that a process has one log.
 _RUNTIME = Runtime(
@@ -30,18 +36,30 @@ async def connect(*, lazy: bool = False) -> Client:
     """
     try:
         config = ClientConfig.load_client_connect_config()
-    except RuntimeError as error:
-        raise ConfigurationError(f"Temporal's configuration cannot be read: {error}") from None
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ConfigurationError(f"Temporal's configuration cannot be read: {_one_line(error)}") from None
     address = config.setdefault("target_host", "localhost:7233")
+    if not _ADDRESS.fullmatch(address) or int(address.rpartition(":")[2]) > _LAST_PORT:
+        raise ConfigurationError(f"TEMPORAL_ADDRESS: must be like localhost:7233, not {address!r}")
     try:
-        return await Client.connect(
+        client = await Client.connect(
             **config, data_converter=pydantic_data_converter, lazy=lazy, runtime=_RUNTIME
         )
-    except RuntimeError as error:
+        if not lazy:
+            await client.workflow_service.describe_namespace(
+                DescribeNamespaceRequest(namespace=client.namespace)
+            )
+    except (RuntimeError, ValueError) as error:
         raise ConfigurationError(
-            f"Temporal does not answer at {address} (TEMPORAL_ADDRESS): {_last_line(error)}"
+            f"Temporal does not answer at {address} (TEMPORAL_ADDRESS): {_one_line(error)}"
         ) from None
+    except RPCError as error:
+        raise ConfigurationError(
+            f"Temporal at {address} does not serve the namespace {config.get('namespace', 'default')} "
+            f"(TEMPORAL_NAMESPACE): {_one_line(error)}"
+        ) from None
+    return client
 
 
-def _last_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[-1]
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

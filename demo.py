@@ -8,6 +8,7 @@ from uuid import UUID
 
 import httpx2
 from rich.console import Console
+from rich.markup import escape
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -36,15 +37,16 @@ def run_demo(api_url: str, settings: Settings) -> int:
     console = Console(highlight=False)
     try:
         asyncio.run(_walk(api_url.rstrip("/"), settings, console))
-    except (_UnexpectedAnswer, ConfigurationError, RPCError) as problem:
-        console.print(f"[red]✗[/red] {problem}", soft_wrap=True)
-        return 1
-    except httpx2.HTTPError as error:
-        console.print(
-            f"[red]✗[/red] No answer from {api_url} ({error}): is `scripts/dev` running?", soft_wrap=True
-        )
-        return 1
-    return 0
+    except (_UnexpectedAnswer, ConfigurationError) as problem:
+        reason = str(problem)
+    except RPCError as error:
+        reason = f"Temporal: {error.message}; was the promotion declared (`orders schedule`)?"
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        reason = f"No answer from {api_url} ({error}): is `scripts/dev` running?"
+    else:
+        return 0
+    console.print(f"[red]✗[/red] {escape(reason)}", soft_wrap=True)
+    return 1
 
 
 async def _walk(api_url: str, settings: Settings, console: Console) -> None:
@@ -118,8 +120,13 @@ class _Walk:
         self, promise: str, expected: HTTPStatus, method: str, path: str, json: Answer | None = None
     ) -> Answer:
         response = await self.http.request(method, path, json=json)
-        answer: Answer = response.json()
-        about = answer.get("detail") or answer.get("status") or f"{len(answer['history'])} changes"
+        try:
+            answer: Answer = response.json()
+        except ValueError:
+            raise _UnexpectedAnswer(
+                f"Expected JSON from {response.url}, not {response.text[:80]!r}"
+            ) from None
+        about = answer.get("detail") or answer.get("status") or f"{len(answer.get('history', []))} changes"
         self._expect(
             response.status_code == expected, f"{expected.value} for {method} {path}: {response.text}"
         )
@@ -131,4 +138,4 @@ class _Walk:
             raise _UnexpectedAnswer(f"Expected {promise}")
 
     def _tell(self, promise: str, answer: str) -> None:
-        self.console.print(f"[green]✓[/green] {promise} [dim]{answer}[/dim]", soft_wrap=True)
+        self.console.print(f"[green]✓[/green] {promise} [dim]{escape(answer)}[/dim]", soft_wrap=True)

@@ -32,7 +32,10 @@ def configure_logs(settings: Settings, process: str) -> None:
     if settings.log_format == "json":
         finish: list[Processor] = [
             name_process,
-            structlog.processors.dict_tracebacks,
+            # Without the values of variables, which may be secrets.
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
             structlog.processors.JSONRenderer(),
         ]
     else:

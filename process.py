@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
@@ -18,15 +19,28 @@ def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
     A `ConfigurationError` becomes one line on standard error and exit code 2.
     """
     try:
-        asyncio.run(main())
+        asyncio.run(_until_told_to_stop(main))
     except ConfigurationError as error:
         sys.stderr.write(f"{name}: {error}\n")
         leave(CONFIGURATION_EXIT_CODE)
+    except asyncio.CancelledError:
+        leave(0)
     except KeyboardInterrupt:
         leave(128 + signal.SIGINT)
+    except Exception:  # noqa: BLE001 - the outermost edge: told in full, and no finalizing for this one either
+        traceback.print_exc()
+        leave(1)
     except SystemExit as ended:  # uvicorn, where it cannot listen; it has said why
         leave(ended.code if isinstance(ended.code, int) else 1)
     leave(0)
+
+
+async def _until_told_to_stop(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run the coroutine; SIGTERM ends it where it is, until it asks for `stop_requested` itself."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await main()
 
 
 def leave(code: int) -> NoReturn:

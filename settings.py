@@ -5,13 +5,12 @@
 `temporalio.envconfig`, exactly as the `temporal` command reads them.
 """
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import load_dotenv
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -25,14 +24,27 @@ class ConfigurationError(Exception):
     """A setting has a value that cannot work; the message is one line and names the setting."""
 
 
+_NOT_A_URL = "is not a database URL like postgresql://user:password@host:5432/orders"
+_LAST_PORT = 65_535
+_PARAMETERS = {"ssl", "sslmode", "host", "port", "passfile", "target_session_attrs"}
+
+
 def _asyncpg_url(value: str) -> str:
     """Accept the URL forms that people paste, and name the driver that we use."""
     try:
         url = make_url(value)
-    except ArgumentError:
-        raise ValueError("is not a database URL like postgresql://user:password@host:5432/orders") from None
+    except (ArgumentError, ValueError):
+        # Not its own words, which repeat parts of the URL, and with them the password.
+        raise ValueError(_NOT_A_URL) from None
+    if url.port is not None and url.port > _LAST_PORT:
+        raise ValueError(_NOT_A_URL)
     if url.get_backend_name() not in {"postgresql", "postgres"}:
         raise ValueError(f"must be a postgresql:// URL, not {url.get_backend_name()}://")
+    if unknown := sorted(url.query.keys() - _PARAMETERS):
+        raise ValueError(f"has a parameter that nobody understands here: {unknown[0]}")
+    if "sslmode" in url.query:
+        # libpq's word, which every hosting service hands out; asyncpg's is `ssl`, with the same values.
+        url = url.update_query_dict({"ssl": url.query["sslmode"]}).difference_update_query(["sslmode"])
     return url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
 
 
@@ -42,7 +54,9 @@ DatabaseUrl = Annotated[str, AfterValidator(_asyncpg_url)]
 class Settings(BaseSettings):
     """What the environment says, checked. Durations are seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="ORDERS_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="ORDERS_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
 
     database_url: Annotated[DatabaseUrl | None, Field(validation_alias="DATABASE_URL")] = None
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
@@ -51,7 +65,9 @@ class Settings(BaseSettings):
     database_statement_timeout: Annotated[float, Field(gt=0, le=600)] = 10.0
 
     log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], Field(validation_alias="LOG_LEVEL")
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+        BeforeValidator(str.upper),
+        Field(validation_alias="LOG_LEVEL"),
     ] = "INFO"
     log_format: Literal["console", "json"] = "console"
 
@@ -87,10 +103,6 @@ def load_settings() -> Settings:
         ConfigurationError: a value is missing, malformed or out of range.
     """
     load_dotenv(ROOT / ".env")
-    # An empty value in a .env file or a compose file means "not set".
-    for name in ("DATABASE_URL", "LOG_LEVEL"):
-        if os.environ.get(name) == "":
-            del os.environ[name]
     try:
         return Settings()
     except ValidationError as error:

@@ -85,10 +85,10 @@ def build_workers(
 
 async def serve(settings: Settings, role: Role) -> None:
     """Serve the role's queues until SIGTERM or Ctrl-C, then finish what is in hand."""
-    stop = process.stop_requested()
     engine = create_engine(settings, application_name=f"worker-{role}")
     try:
         client = await connect()
+        stop = process.stop_requested()
         async with AsyncExitStack() as running:
             for worker in build_workers(client, engine, settings, role):
                 await running.enter_async_context(worker)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
+from math import ceil
 
 import uvicorn
 
@@ -40,6 +41,8 @@ async def _main() -> None:
             host=settings.api_host,
             port=settings.api_port,
             log_config=None,
+            # Longer than any answer takes, so that only a request that never ends is cut off.
+            timeout_graceful_shutdown=ceil(settings.answer_deadline) + 5,
             access_log=False,
             server_header=False,
         )

@@ -21,7 +21,7 @@ def no_environment() -> Iterator[None]:
         yield
 
 
-async def refusal(*, lazy: bool = False, **environment: str) -> str:
+async def refusal(environment: dict[str, str], *, lazy: bool = False) -> str:
     """What a process in this environment says instead of starting."""
     os.environ.update(environment)
     with pytest.raises(ConfigurationError) as refused:
@@ -73,7 +73,7 @@ async def test_a_lazy_client_is_made_while_nothing_answers() -> None:
 async def test_where_nothing_answers_one_line_names_the_address_and_its_variable() -> None:
     address = f"127.0.0.1:{free_port()}"
 
-    message = await refusal(TEMPORAL_ADDRESS=address)
+    message = await refusal({"TEMPORAL_ADDRESS": address})
 
     assert message.startswith(f"Temporal does not answer at {address} (TEMPORAL_ADDRESS): ")
     assert len(message.splitlines()) == 1
@@ -84,7 +84,7 @@ async def test_where_nothing_answers_one_line_names_the_address_and_its_variable
 async def test_what_is_no_address_is_refused_in_one_line_that_names_its_variable(
     address: str, *, lazy: bool
 ) -> None:
-    message = await refusal(TEMPORAL_ADDRESS=address, lazy=lazy)
+    message = await refusal({"TEMPORAL_ADDRESS": address}, lazy=lazy)
 
     assert "TEMPORAL_ADDRESS" in message
     assert len(message.splitlines()) == 1
@@ -100,7 +100,7 @@ async def test_what_is_no_address_is_refused_in_one_line_that_names_its_variable
 async def test_a_configuration_that_cannot_be_read_is_refused_in_one_line_that_says_why(
     environment: dict[str, str], reason: str
 ) -> None:
-    message = await refusal(**environment)
+    message = await refusal(environment)
 
     assert message.startswith("Temporal's configuration cannot be read: ")
     assert reason in message
@@ -110,7 +110,7 @@ async def test_a_configuration_that_cannot_be_read_is_refused_in_one_line_that_s
 async def test_a_file_of_profiles_that_is_no_toml_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "temporal.toml").write_text("[profile.default\naddress = 1\n")
 
-    message = await refusal(TEMPORAL_CONFIG_FILE=str(tmp_path / "temporal.toml"))
+    message = await refusal({"TEMPORAL_CONFIG_FILE": str(tmp_path / "temporal.toml")})
 
     assert message.startswith("Temporal's configuration cannot be read: ")
     assert len(message.splitlines()) == 1

@@ -1,5 +1,7 @@
 import asyncio
+import json
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,17 +10,19 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
 from temporalio.client import WorkflowHandle
 
 from database import queries
 from embedded.child import free_port
-from orders.names import PROMOTION_QUEUE
+from orders.names import PROMOTION_QUEUE, workflow_id
 from orders.order import Order
 from orders.status import OrderStatus
 from tests.builders import a_change, a_place_order
 from tests.conftest import Systems
 from tests.processes import Run, run_to_its_end, servers_of, started
-from tests.system import System, eventually
+from tests.system import PATIENCE_SECONDS, System, eventually
 from workflows.order import OrderWorkflow
 from workflows.promotion import PromotionWorkflow, Sweep, SweepResult
 
@@ -123,11 +127,9 @@ async def test_a_worker_that_is_asked_to_stop_finishes_the_order_in_hand(
     unserved: System, number: signal.Signals
 ) -> None:
     async with serving(unserved, "orders") as worker:
-        async with unserved.engine.begin() as connection:
-            # AUTOCOMMIT would let the lock go at once.
-            await connection.execute(text("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE"))
+        async with while_nobody_can_write(unserved):
             order_id = await place(unserved)
-            await eventually(partial(a_worker_waits, unserved))
+            await eventually(partial(somebody_waits_to_write, unserved))
             worker.send(number)
             await worker.until_said("Finishing what is in hand")
         assert await worker.until_ended() == 0
@@ -136,30 +138,118 @@ async def test_a_worker_that_is_asked_to_stop_finishes_the_order_in_hand(
     assert await carried_out_by(unserved.handle(order_id)) == {worker.identity}
 
 
-async def a_worker_waits(system: System) -> bool:
-    """Whether a worker's projection is in the middle of its transaction."""
-    async with system.engine.connect() as connection:
-        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return (await connection.execute(waiting)).scalar_one() > 0
-
-
 async def test_a_command_that_finds_its_worker_killed_is_carried_out_once_by_the_next(
     unserved: System,
 ) -> None:
     impatient = replace(unserved.dispatcher, answer_deadline=NOT_LONG)
+    patient = replace(unserved.dispatcher, answer_deadline=PATIENCE_SECONDS)
     command = a_change(OrderStatus.PROCESSING)
-
     async with serving(unserved, "orders") as worker:
         order_id = await place(unserved)
         await until_it_has_been(unserved, order_id, OrderStatus.PENDING)
         worker.child.kill()
         assert await worker.until_ended() == -signal.SIGKILL
-    assert await impatient.change(order_id, command, wait=True) is None
-    assert await impatient.change(order_id, command, wait=True) is None
+    await forget_the_dead_worker(unserved, order_id)
 
+    meanwhile = [await impatient.change(order_id, command, wait=True) for _ in range(2)]
     async with serving(unserved, "orders"):
-        answer = await replace(impatient, answer_deadline=60).change(order_id, command, wait=True)
+        answer = await patient.change(order_id, command, wait=True)
 
+    assert meanwhile == [None, None]
     assert answer is not None
     assert answer.order.status is OrderStatus.PROCESSING
     assert await statuses(unserved, order_id) == [OrderStatus.PENDING, OrderStatus.PROCESSING]
+
+
+@asynccontextmanager
+async def while_nobody_can_write(system: System) -> AsyncIterator[None]:
+    async with system.engine.connect() as connection:
+        await connection.execution_options(isolation_level="READ COMMITTED")
+        async with connection.begin():
+            await connection.execute(text("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE"))
+            yield
+
+
+async def somebody_waits_to_write(system: System) -> bool:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE relation = 'orders'::regclass AND NOT granted")
+    async with system.engine.connect() as connection:
+        return bool((await connection.execute(waiting)).scalar_one())
+
+
+async def forget_the_dead_worker(system: System, order_id: UUID) -> None:
+    """Do at once what Temporal does after ten seconds: offer the order to other workers."""
+    await system.client.workflow_service.reset_sticky_task_queue(
+        ResetStickyTaskQueueRequest(
+            namespace=system.client.namespace,
+            execution=WorkflowExecution(workflow_id=workflow_id(order_id)),
+        )
+    )
+
+
+async def test_a_workers_log_for_machines_names_the_workflow_of_each_order(unserved: System) -> None:
+    async with serving(unserved, "orders", ORDERS_LOG_FORMAT="json") as worker:
+        order_id = await place(unserved)
+        await unserved.dispatcher.change(order_id, a_change(OrderStatus.CANCELLED), wait=True)
+        await worker.until_said("CANCELLED by warehouse")
+
+    entries = [json.loads(line) for line in worker.log]
+    assert {entry["process"] for entry in entries} == {"worker"}
+    assert [entry["workflow_id"] for entry in entries if entry["event"] == "CANCELLED by warehouse"] == [
+        workflow_id(order_id)
+    ]
+
+
+# What cannot work
+
+
+async def refusal(*arguments: str, **environment: str) -> str:
+    """The one line in which a worker says why it does not start."""
+    code, log = await run_to_its_end("-m", "worker", *arguments, **environment)
+    assert code == 2, log
+    (line,) = log
+    return line
+
+
+async def test_a_missing_database_is_one_line() -> None:
+    assert (await refusal()).startswith("worker: DATABASE_URL is not set: ")
+
+
+async def test_an_address_where_no_temporal_answers_is_one_line_that_names_its_variable() -> None:
+    address = f"127.0.0.1:{free_port()}"
+
+    line = await refusal(DATABASE_URL="postgresql://db/orders", TEMPORAL_ADDRESS=address)
+
+    assert line.startswith(f"worker: Temporal does not answer at {address} (TEMPORAL_ADDRESS): ")
+
+
+async def test_an_unknown_role_is_refused_with_those_that_there_are() -> None:
+    code, log = await run_to_its_end("-m", "worker", "--serve", "everything")
+
+    assert code == 2
+    assert "orders|promotion|all" in log[0]
+    assert "everything" in log[-1]
+    assert len(log) == 2
+
+
+@pytest.mark.parametrize("role", ["orders", "all"])
+async def test_a_namespace_that_does_not_exist_ends_the_worker_with_one_line(
+    unserved: System, role: str
+) -> None:
+    environment = servers_of(unserved) | {"TEMPORAL_NAMESPACE": "missing", "LOG_LEVEL": "ERROR"}
+
+    line = await refusal("--serve", role, **environment)
+
+    assert line.startswith("worker: ")
+    assert "missing" in line
+    assert "TEMPORAL_NAMESPACE" in line
+
+
+async def test_a_worker_that_still_waits_for_temporal_can_be_stopped(unserved: System) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE_SECONDS)
+        address = "{}:{}".format(*silent.getsockname())
+        environment = servers_of(unserved) | {"TEMPORAL_ADDRESS": address}
+        async with started("-m", "worker", **environment) as worker:
+            line, _ = await asyncio.to_thread(silent.accept)
+            with line:
+                assert await worker.asked_to_stop() == 0
