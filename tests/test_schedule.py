@@ -8,7 +8,7 @@ from orders.names import PROMOTION_SCHEDULE_ID
 from schedule import declare
 from settings import Settings
 from tests.conftest import Systems
-from tests.system import System
+from tests.system import System, eventually
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,11 @@ async def test_a_paused_schedule_stays_paused(bare_system: System) -> None:
     handle = bare_system.client.get_schedule_handle(PROMOTION_SCHEDULE_ID)
     await declare(bare_system.client, bare_system.settings)
     await handle.pause(note="stock-taking")
+
+    async def is_paused() -> bool:
+        return (await handle.describe()).schedule.state.paused
+
+    await eventually(is_paused)
 
     await declare(bare_system.client, bare_system.settings)
 
