@@ -144,10 +144,19 @@ class Dispatcher:
         if not wait:
             return None
         return await self._watch(
-            command.order_id,
-            deadline,
-            lambda record: Answer(order=lifecycle.at(record, 1), replayed=replayed),
+            command.order_id, deadline, lambda record: _placed(record, command, replayed=replayed)
         )
+
+    async def find_placed(self, command: PlaceOrder) -> Answer | None:
+        """The order that this command has placed before, however long ago; None where there is none yet.
+
+        Temporal forgets a finished workflow after its retention; PostgreSQL does not.
+
+        Raises:
+            CommandIdReused: another command has placed an order under this id.
+        """
+        record = await self._projected(command.order_id)
+        return _placed(record, command, replayed=True) if record else None
 
     async def change(self, order_id: UUID, command: ChangeStatus, *, wait: bool) -> Answer | None:
         """Have the order's workflow carry out a command; None when it is durable and not decided yet.
@@ -268,6 +277,11 @@ class Dispatcher:
 _FIRST_PAUSE = 0.008
 _PAUSE_GROWTH = 1.4
 _LONGEST_PAUSE = 0.25
+
+
+def _placed(record: OrderRecord, command: PlaceOrder, *, replayed: bool) -> Answer:
+    lifecycle.check_same_order(record, command)
+    return Answer(order=lifecycle.at(record, 1), replayed=replayed)
 
 
 def _outcome(record: OrderRecord, command: ChangeStatus, seen: OrderRecord | None) -> Answer | None:

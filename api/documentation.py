@@ -10,6 +10,10 @@ _REQUEST_ID = "5f0c6f4e-9d0a-4a57-9f0c-0d8b3a1c2e11"
 
 _HEADERS = {
     "ETag": {"description": "The order's version, quoted.", "schema": {"type": "string"}},
+    "Idempotent-Replayed": {
+        "description": "`true` when the command had been carried out before, under the same key.",
+        "schema": {"type": "string"},
+    },
     "Location": {"description": "The order's address.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
     "X-Request-ID": {"description": "The request's id, as the log has it.", "schema": {"type": "string"}},
@@ -72,6 +76,16 @@ _PROBLEMS: dict[str, tuple[HTTPStatus, str, dict[str, Any]]] = {
             "requested_status": "CANCELLED",
             "allowed_transitions": ["SHIPPED"],
         },
+    ),
+    "version_mismatch": (
+        HTTPStatus.PRECONDITION_FAILED,
+        "Order has version 2, not 1",
+        {"current_version": 2},
+    ),
+    "command_id_reused": (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "Command id 2b1f0f0e-7c55-4d77-8a9b-0a4f3d0e9b10 was already used for another command",
+        {},
     ),
     "invalid_request": (
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -159,8 +173,11 @@ UNREADY = _success(
     "Something it needs does not answer.",
     _HEALTHY | {"status": "unhealthy", "dependencies": {"postgresql": "up", "temporal": "down"}},
 )
-ORDER = _success("The order.", ORDER_EXAMPLE, "ETag")
-CREATED = _success("The order, durable and readable.", ORDER_EXAMPLE, "ETag", "Location")
+ORDER = _success("The order.", ORDER_EXAMPLE, "ETag", "Idempotent-Replayed")
+CREATED = _success(
+    "The order, durable and readable.", ORDER_EXAMPLE, "ETag", "Location", "Idempotent-Replayed"
+)
 ACCEPTED = _success("Durable, not yet decided.", _ACCEPTED_EXAMPLE, "Location", "Retry-After")
 HISTORY = _success("Every change, oldest first.", _HISTORY_EXAMPLE)
+UNCHANGED = {"description": "The order has the version that is known.", "headers": {"ETag": _HEADERS["ETag"]}}
 PAGE = _success("A page of orders.", _PAGE_EXAMPLE)

@@ -131,8 +131,14 @@ async def _invalid_transition(request: Request, error: InvalidTransition) -> Res
 
 
 async def _version_mismatch(request: Request, error: VersionMismatch) -> Response:
-    headers = {"ETag": f'"{error.current}"'}
-    return problem(request, HTTPStatus.PRECONDITION_FAILED, "version_mismatch", str(error), headers=headers)
+    return problem(
+        request,
+        HTTPStatus.PRECONDITION_FAILED,
+        "version_mismatch",
+        str(error),
+        headers={"ETag": f'"{error.current}"'},
+        current_version=error.current,
+    )
 
 
 async def _command_id_reused(request: Request, error: CommandIdReused) -> Response:

@@ -1,5 +1,6 @@
 """The calls on orders."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -14,7 +15,7 @@ from uuid_utils.compat import uuid7
 from api import documentation
 from api.bodies import StrictRoute
 from api.cursors import Cursor
-from api.dispatch import Dispatcher
+from api.dispatch import Answer, Dispatcher
 from api.documentation import problems
 from api.problems import RETRY_AFTER_SECONDS
 from api.schemas import (
@@ -31,6 +32,7 @@ from database import queries
 from database.queries import OrderFilter
 from orders.commands import ChangeStatus
 from orders.lifecycle import validate
+from orders.names import idempotent_command_id, idempotent_order_id
 from orders.order import Order, OrderKey
 from orders.status import OrderStatus
 
@@ -120,6 +122,41 @@ class ListQuery(BaseModel):
         )
 
 
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern="^[!-~]+$",
+        description="Makes a retry safe: the same key and body are carried out once.",
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    Header(alias="If-Match", max_length=255, description="The `ETag` of the version to change; else 412."),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(alias="If-None-Match", max_length=1_000, description="The `ETag` of a version known; then 304."),
+]
+
+
+def _expected_version(if_match: str | None) -> int | None:
+    """The version that a client wants to change; one that no order has where the tag is none of ours."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    tag = _OUR_ETAG.fullmatch(if_match.strip())
+    return int(tag[1]) if tag else 0
+
+
+_OUR_ETAG = re.compile('"([0-9]{1,9})"')
+
+
+def _command_id(order_id: UUID, key: str | None) -> str:
+    return str(uuid4()) if key is None else idempotent_command_id(order_id, ANONYMOUS, key)
+
+
 def _both_slashes(
     method: str,
     path: str,
@@ -145,17 +182,27 @@ def _both_slashes(
     responses={
         201: documentation.CREATED,
         202: documentation.ACCEPTED | {"model": Accepted},
-        **problems("/orders/", "malformed_body", "limit_exceeded", "invalid_request", *_UNAVAILABLE),
+        **problems(
+            "/orders/",
+            "malformed_body",
+            "limit_exceeded",
+            "invalid_request",
+            "command_id_reused",
+            *_UNAVAILABLE,
+        ),
     },
 )
-async def place_order(body: NewOrderBody, dispatch: Dispatch, wait: Wait) -> Response:
+async def place_order(
+    body: NewOrderBody, dispatch: Dispatch, wait: Wait, key: IdempotencyKey = None
+) -> Response:
     """Answer 201 once the order is durable in Temporal and readable here, 202 when only the former."""
-    command = body.command(order_id=uuid7())
+    command = body.command(order_id=uuid7() if key is None else idempotent_order_id(ANONYMOUS, key))
     validate(command)
-    answer = await dispatch.place(command, wait=wait)
+    answer = await dispatch.find_placed(command) if key is not None else None
+    answer = answer or await dispatch.place(command, wait=wait)
     if answer is None:
         return _accepted(command.order_id, command_id=str(command.order_id))
-    return _order(answer.order, HTTPStatus.CREATED, Location=f"/orders/{answer.order.id}")
+    return _order(answer, HTTPStatus.CREATED, Location=f"/orders/{answer.order.id}")
 
 
 @_both_slashes(
@@ -233,6 +280,7 @@ def _next_cursor(orders: list[Order], query: ListQuery) -> str | None:
     response_model=OrderView,
     responses={
         200: documentation.ORDER,
+        304: documentation.UNCHANGED,
         **problems(
             "/orders/{order_id}",
             "order_not_found",
@@ -242,12 +290,17 @@ def _next_cursor(orders: list[Order], query: ListQuery) -> str | None:
         ),
     },
 )
-async def get_order(order_id: UUID, engine: Projection, dispatch: Dispatch) -> Response:
+async def get_order(
+    order_id: UUID, engine: Projection, dispatch: Dispatch, known: IfNoneMatch = None
+) -> Response:
     """Read an order from the projection, or from its workflow where the projection is behind."""
     order = await queries.get_order(engine, order_id)
     if order is None:
         order = (await dispatch.read(order_id)).order
-    return _order(order)
+    answer = Answer(order=order, replayed=False)
+    if known is not None and _is_known(order, known):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": _etag(order)})
+    return _order(answer)
 
 
 @_both_slashes(
@@ -288,19 +341,29 @@ async def get_history(order_id: UUID, engine: Projection, dispatch: Dispatch) ->
             "malformed_body",
             "order_not_found",
             "invalid_transition",
+            "version_mismatch",
             "invalid_request",
+            "command_id_reused",
             "workflow_missing",
             *_UNAVAILABLE,
         ),
     },
 )
-async def change_status(order_id: UUID, body: StatusBody, dispatch: Dispatch, wait: Wait) -> Response:
+async def change_status(  # noqa: PLR0913, PLR0917 - the call has these
+    order_id: UUID,
+    body: StatusBody,
+    dispatch: Dispatch,
+    wait: Wait,
+    key: IdempotencyKey = None,
+    if_match: IfMatch = None,
+) -> Response:
     """Move an order on. The order's workflow decides whether it may."""
     command = ChangeStatus(
-        command_id=str(uuid4()),
+        command_id=_command_id(order_id, key),
         status=body.status,
         changed_by=body.changed_by,
         reason=body.reason,
+        expected_version=_expected_version(if_match),
     )
     return await _change(order_id, command, dispatch, wait=wait)
 
@@ -317,15 +380,24 @@ async def change_status(order_id: UUID, body: StatusBody, dispatch: Dispatch, wa
             "/orders/{order_id}",
             "order_not_found",
             "cannot_cancel",
+            "version_mismatch",
             "invalid_request",
+            "command_id_reused",
             "workflow_missing",
             *_UNAVAILABLE,
         ),
     },
 )
-async def cancel_order(order_id: UUID, dispatch: Dispatch, wait: Wait) -> Response:
+async def cancel_order(
+    order_id: UUID, dispatch: Dispatch, wait: Wait, key: IdempotencyKey = None, if_match: IfMatch = None
+) -> Response:
     """Cancel an order, which only a PENDING one allows. The cancelled order stays readable."""
-    command = ChangeStatus(command_id=str(uuid4()), status=OrderStatus.CANCELLED, changed_by=ANONYMOUS)
+    command = ChangeStatus(
+        command_id=_command_id(order_id, key),
+        status=OrderStatus.CANCELLED,
+        changed_by=ANONYMOUS,
+        expected_version=_expected_version(if_match),
+    )
     return await _change(order_id, command, dispatch, wait=wait)
 
 
@@ -333,16 +405,27 @@ async def _change(order_id: UUID, command: ChangeStatus, dispatch: Dispatcher, *
     answer = await dispatch.change(order_id, command, wait=wait)
     if answer is None:
         return _accepted(order_id, command.command_id)
-    return _order(answer.order)
+    return _order(answer)
 
 
-def _order(order: Order, status: HTTPStatus = HTTPStatus.OK, **headers: str) -> Response:
+def _order(answer: Answer, status: HTTPStatus = HTTPStatus.OK, **headers: str) -> Response:
+    if answer.replayed:
+        headers["Idempotent-Replayed"] = "true"
     return Response(
-        OrderView.of(order).model_dump_json(),
+        OrderView.of(answer.order).model_dump_json(),
         status_code=status,
         media_type="application/json",
-        headers={"ETag": f'"{order.version}"', **headers},
+        headers={"ETag": _etag(answer.order), **headers},
     )
+
+
+def _etag(order: Order) -> str:
+    return f'"{order.version}"'
+
+
+def _is_known(order: Order, if_none_match: str) -> bool:
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return "*" in tags or _etag(order) in tags
 
 
 def _accepted(order_id: UUID, command_id: str) -> Response:

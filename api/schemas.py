@@ -236,6 +236,7 @@ class Problem(_Response):
     code: str
     request_id: str
     errors: list[ErrorPlace] | None = None
+    current_version: int | None = None
     current_status: OrderStatus | None = None
     requested_status: OrderStatus | None = None
     allowed_transitions: list[OrderStatus] | None = None

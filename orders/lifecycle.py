@@ -122,6 +122,18 @@ def place(command: PlaceOrder, now: datetime) -> OrderRecord:
     return OrderRecord(order=order, history=(placed,))
 
 
+def check_same_order(record: OrderRecord, command: PlaceOrder) -> None:
+    """Check that the command is the one that placed this order, and not another under the same id.
+
+    Raises:
+        CommandIdReused: it is another one.
+    """
+    placed = place(command, record.order.created_at)
+    same = at(record, 1) == placed.order and record.history[0].changed_by == placed.history[0].changed_by
+    if not same:
+        raise CommandIdReused(str(command.order_id))
+
+
 def decide(record: OrderRecord, command: ChangeStatus, now: datetime) -> StatusChange:
     """What the command does to the order: a new change, or the change that it already made.
 

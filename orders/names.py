@@ -19,11 +19,23 @@ SEARCH_ATTRIBUTES = MappingProxyType({STATUS_ATTRIBUTE: "Keyword", CUSTOMER_ATTR
 """Type of each search attribute by name; they must be registered before the first order starts."""
 
 _WORKFLOW_PREFIX = "order-"
+# A namespace of our own for ids that are derived from names. It can never change.
+_IDEMPOTENCY = UUID("7d1a4c52-3f0e-4b0b-9a53-5c8f6f0f2a11")
 
 
 def workflow_id(order_id: UUID) -> str:
     """The id of the workflow that owns the order."""
     return f"{_WORKFLOW_PREFIX}{order_id}"
+
+
+def idempotent_order_id(caller: str, key: str) -> UUID:
+    """The id of the order that a caller places under an idempotency key: the same key, the same order."""
+    return uuid5(_IDEMPOTENCY, f"{caller}\n{key}")
+
+
+def idempotent_command_id(order_id: UUID, caller: str, key: str) -> str:
+    """The id of the command that a caller gives an order under an idempotency key."""
+    return str(uuid5(order_id, f"{caller}\n{key}"))
 
 
 def promotion_command_id(order_id: UUID) -> str:

@@ -98,10 +98,3 @@ async def test_a_missing_database_is_one_line_and_exit_code_2() -> None:
 
     assert code == 2
     assert line.startswith("api: DATABASE_URL is not set: ")
-
-
-async def test_a_wrong_setting_is_one_line_and_exit_code_2() -> None:
-    code, (line,) = await run_to_its_end("-m", "api", ORDERS_API_PORT="0")
-
-    assert code == 2
-    assert line.startswith("api: ORDERS_API_PORT: ")

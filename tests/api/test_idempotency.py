@@ -1,0 +1,137 @@
+import asyncio
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from orders.names import idempotent_order_id
+from tests.system import System, a_customer
+
+LAPTOP = {"product_id": "laptop", "quantity": 1, "unit_price": "999.99"}
+
+
+def body(**changes: object) -> dict[str, object]:
+    return {"customer_id": a_customer(), "items": [LAPTOP], **changes}
+
+
+def a_key() -> dict[str, str]:
+    return {"Idempotency-Key": f"key-{uuid4()}"}
+
+
+async def place(http: httpx2.AsyncClient) -> str:
+    response = await http.post("/orders/", json=body())
+    assert response.status_code == 201
+    return str(response.json()["id"])
+
+
+async def test_a_repeated_create_is_answered_as_the_first_time(http: httpx2.AsyncClient) -> None:
+    key, wanted = a_key(), body()
+    first = await http.post("/orders/", json=wanted, headers=key)
+    await http.put(f"/orders/{first.json()['id']}/status", json={"status": "PROCESSING"})
+
+    again = await http.post("/orders/", json=wanted, headers=key)
+
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+
+
+async def test_a_repeated_create_is_answered_after_the_order_is_over(
+    system: System, http: httpx2.AsyncClient
+) -> None:
+    key, wanted = a_key(), body()
+    first = await http.post("/orders/", json=wanted, headers=key)
+    await http.delete(f"/orders/{first.json()['id']}")
+    await system.handle(first.json()["id"]).result()
+
+    again = await http.post("/orders/", json=wanted, headers=key)
+
+    assert (again.status_code, again.json()) == (201, first.json())
+
+
+async def test_fifty_identical_creates_are_one_order(http: httpx2.AsyncClient) -> None:
+    key, wanted = a_key(), body()
+
+    answers = await asyncio.gather(*(http.post("/orders/", json=wanted, headers=key) for _ in range(50)))
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert sum("Idempotent-Replayed" not in answer.headers for answer in answers) == 1
+    listed = await http.get("/orders/", params={"customer_id": str(wanted["customer_id"])})
+    assert listed.json()["total"] == 1
+
+
+async def test_fifty_identical_changes_are_one_transition(http: httpx2.AsyncClient) -> None:
+    order, key = await place(http), a_key()
+    wanted = {"status": "PROCESSING", "changed_by": "warehouse-7"}
+
+    answers = await asyncio.gather(
+        *(http.put(f"/orders/{order}/status", json=wanted, headers=key) for _ in range(50))
+    )
+
+    assert {(answer.status_code, answer.json()["version"]) for answer in answers} == {(200, 2)}
+    history = (await http.get(f"/orders/{order}/history")).json()["history"]
+    assert [change["new_status"] for change in history] == ["PENDING", "PROCESSING"]
+
+
+async def test_a_repeated_cancel_is_answered_as_the_first_time(http: httpx2.AsyncClient) -> None:
+    order, key = await place(http), a_key()
+    first = await http.delete(f"/orders/{order}", headers=key)
+
+    again = await http.delete(f"/orders/{order}", headers=key)
+    another = await http.delete(f"/orders/{order}")
+
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert another.status_code == 409
+
+
+@pytest.mark.parametrize(
+    "change", [{"items": [LAPTOP, LAPTOP]}, {"currency": "EUR"}, {"customer_id": "else"}]
+)
+async def test_a_key_is_for_one_order(http: httpx2.AsyncClient, change: dict[str, object]) -> None:
+    key, wanted = a_key(), body()
+    first = await http.post("/orders/", json=wanted, headers=key)
+
+    refused = await http.post("/orders/", json=wanted | change, headers=key)
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "command_id_reused")
+    assert (await http.get(f"/orders/{first.json()['id']}")).json() == first.json()
+
+
+async def test_a_key_is_for_one_change(http: httpx2.AsyncClient) -> None:
+    order, key = await place(http), a_key()
+    await http.put(f"/orders/{order}/status", json={"status": "PROCESSING"}, headers=key)
+
+    refused = await http.put(f"/orders/{order}/status", json={"status": "SHIPPED"}, headers=key)
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "command_id_reused")
+    assert (await http.get(f"/orders/{order}")).json()["status"] == "PROCESSING"
+
+
+async def test_a_refused_command_is_decided_afresh(http: httpx2.AsyncClient) -> None:
+    order, key = await place(http), a_key()
+    wanted = {"status": "SHIPPED"}
+    too_early = await http.put(f"/orders/{order}/status", json=wanted, headers=key)
+    await http.put(f"/orders/{order}/status", json={"status": "PROCESSING"})
+
+    in_time = await http.put(f"/orders/{order}/status", json=wanted, headers=key)
+
+    assert (too_early.status_code, in_time.status_code) == (409, 200)
+
+
+async def test_the_order_of_a_key_can_be_known_before_it_is_placed(http: httpx2.AsyncClient) -> None:
+    key = a_key()
+
+    placed = await http.post("/orders/", json=body(), headers=key)
+
+    assert placed.json()["id"] == str(idempotent_order_id("api", key["Idempotency-Key"]))
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "é".encode("latin-1").decode("latin-1"), "k" * 256])
+async def test_a_key_is_1_to_255_visible_characters(http: httpx2.AsyncClient, key: str) -> None:
+    headers = [(b"Idempotency-Key", key.encode("latin-1"))]
+
+    refused = await http.post("/orders/", json=body(), headers=headers)
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
