@@ -4,6 +4,7 @@ Any number run side by side; Temporal shares the work out among those that serve
 """
 
 import argparse
+import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -90,11 +91,13 @@ async def serve(settings: Settings, role: Role) -> None:
         client = await connect()
         stop = process.stop_requested()
         async with AsyncExitStack() as running:
-            for worker in build_workers(client, engine, settings, role):
+            workers = build_workers(client, engine, settings, role)
+            for worker in workers:
                 await running.enter_async_context(worker)
             logger.info("Serving %s", role)
             await stop.wait()
             logger.info("Finishing what is in hand")
+            await asyncio.gather(*(worker.shutdown() for worker in workers))
     finally:
         await engine.dispose()
 

@@ -98,6 +98,7 @@ class PromotionActivities:
 
 
 _OUTAGES = {
+    RPCStatusCode.RESOURCE_EXHAUSTED,
     RPCStatusCode.UNAVAILABLE,
     RPCStatusCode.DEADLINE_EXCEEDED,
     RPCStatusCode.CANCELLED,

@@ -39,7 +39,7 @@ def create_app(settings: Settings, client: Client, engine: AsyncEngine) -> Reque
         lifespan=lifespan,
     )
     app.state.engine = engine
-    app.state.dispatcher = Dispatcher(client=client, engine=engine, answer_deadline=settings.answer_deadline)
+    app.state.dispatcher = Dispatcher.of(settings, client, engine)
     app.state.routes = [*routes.router.routes, *health.router.routes]
     app.include_router(routes.router)
     app.include_router(health.router)

@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.common import (
     SearchAttributeKey,
@@ -29,6 +32,7 @@ from orders.names import CUSTOMER_ATTRIBUTE, ORDERS_QUEUE, STATUS_ATTRIBUTE, wor
 from orders.order import Order, OrderRecord
 from orders.signals import StatusSignal
 from orders.status import OrderStatus
+from settings import Settings
 from workflows.details import summarize
 from workflows.order import OrderWorkflow
 from workflows.state import OrderInput
@@ -83,7 +87,7 @@ async def _asking_temporal(patience: float) -> AsyncIterator[None]:
         async with asyncio.timeout(patience):
             yield
     except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
+        if error.status is RPCStatusCode.NOT_FOUND and not _is_about_the_namespace(error):
             raise _NoWorkflow from error
         if error.status in _NEVER_HEALS:
             raise
@@ -93,6 +97,11 @@ async def _asking_temporal(patience: float) -> AsyncIterator[None]:
     except RuntimeError as error:
         # A client that connects at its first call raises this where it cannot.
         raise TemporalUnavailable(f"Temporal: {str(error).strip().splitlines()[-1]}") from error
+
+
+def _is_about_the_namespace(error: RPCError) -> bool:
+    details = error.grpc_status.details
+    return bool(details) and details[0].Is(NamespaceNotFoundFailure.DESCRIPTOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +123,18 @@ class Dispatcher:
     engine: AsyncEngine
     answer_deadline: float
     """Seconds to wait for an outcome before a command is left with Temporal."""
+    looks: asyncio.Semaphore
+    """How many waiting writes may look at PostgreSQL at once, so that reads find connections, too."""
+
+    @classmethod
+    def of(cls, settings: Settings, client: Client, engine: AsyncEngine) -> Self:
+        """A dispatcher as the settings say."""
+        return cls(
+            client=client,
+            engine=engine,
+            answer_deadline=settings.answer_deadline,
+            looks=asyncio.Semaphore(max(1, settings.database_pool_size // 2)),
+        )
 
     async def place(self, command: PlaceOrder, *, wait: bool) -> Answer | None:
         """Place an order; None when it is durable and not readable yet.
@@ -195,9 +216,7 @@ class Dispatcher:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                record = await self._projected(order_id)
-                if record is None:
-                    return None
+                record = await self._projected(order_id) or await self.read(order_id)
                 try:
                     lifecycle.decide(record, command, datetime.now(UTC))
                 except CommandRefused:
@@ -218,7 +237,8 @@ class Dispatcher:
             async with asyncio.timeout_at(deadline):
                 while True:
                     await asyncio.sleep(pause)
-                    record = await self._projected(order_id)
+                    async with self.looks:
+                        record = await self._projected(order_id)
                     if record and (found := answer(record)):
                         return found
                     pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
@@ -236,8 +256,13 @@ class Dispatcher:
     async def _decide_without_workflow(self, order_id: UUID, command: ChangeStatus) -> Answer:
         """Answer for an order whose workflow has ended: it moves no more, but it remembers."""
         record = await queries.get_record(self.engine, order_id)
-        if record is None:
-            raise OrderNotFound(str(order_id))
+        if record is None or not record.order.status.is_terminal:
+            # A projection that has lost rows; a workflow that has ended is remembered for a while.
+            try:
+                record = await self.read(order_id)
+            except OrderNotFound:
+                if record is None:
+                    raise
         change = lifecycle.decide(record, command, datetime.now(UTC))
         if change not in record.history:
             raise OrderUndecidable(order_id)
@@ -267,7 +292,9 @@ class Dispatcher:
     async def check_reachable(self) -> None:
         """Return once Temporal has answered; raise `TemporalUnavailable` when it does not."""
         async with _asking_temporal(self.answer_deadline):
-            await self.client.service_client.check_health()
+            await self.client.workflow_service.describe_namespace(
+                DescribeNamespaceRequest(namespace=self.client.namespace)
+            )
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.answer_deadline

@@ -18,8 +18,8 @@ async def project(engine: AsyncEngine, record: OrderRecord) -> None:
     A record carries the whole order and its whole history, so a repeated, late or lost projection
     costs nothing: what is there stays, what is missing is added, and the row only moves forward.
 
-    A decision that was projected, and lost to a crash before Temporal had it, is made again with all
-    the same but a later time: of two times for one version the later one is the recorded one.
+    A decision that was projected, and lost to a crash before Temporal had it, is made again at a later
+    time: of two decisions for one version the later one is the recorded one, and replaces the other.
     """
     async with connected(engine) as connection:
         await connection.execution_options(isolation_level="READ COMMITTED")
@@ -40,7 +40,11 @@ _ITEMS = insert(order_items).on_conflict_do_nothing()
 _INSERT_HISTORY = insert(order_status_history)
 _HISTORY = _INSERT_HISTORY.on_conflict_do_update(
     index_elements=[order_status_history.c.order_id, order_status_history.c.version],
-    set_={"changed_at": _INSERT_HISTORY.excluded.changed_at},
+    set_={
+        column.name: _INSERT_HISTORY.excluded[column.name]
+        for column in order_status_history.c
+        if column.name not in {"id", "order_id", "version"}
+    },
     where=order_status_history.c.changed_at < _INSERT_HISTORY.excluded.changed_at,
 )
 

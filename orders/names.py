@@ -10,7 +10,6 @@ PROMOTION_QUEUE: Final = "promotion"
 PROMOTION_SCHEDULE_ID: Final = "order-promotion"
 PROMOTION_WORKFLOW_ID: Final = "order-promotion"
 
-ORDER_WORKFLOW: Final = "OrderWorkflow"
 UPDATE_STATUS_SIGNAL: Final = "update_status"
 
 STATUS_ATTRIBUTE: Final = "OrderStatus"

@@ -5,6 +5,7 @@ and default the rest. Running orders depend on these shapes: only ever add field
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from orders.commands import ChangeStatus
 from orders.errors import InvalidValue
@@ -61,3 +62,43 @@ class StatusSignal:
             reason=self.reason,
             expected_version=self.expected_version,
         )
+
+
+_CANCEL_FIELDS: dict[str, type] = {"command_id": str, "changed_by": str, "reason": str}
+_STATUS_FIELDS: dict[str, type] = {"status": str, **_CANCEL_FIELDS, "expected_version": int}
+
+
+def read_cancel_signal(arguments: tuple[object, ...]) -> CancelSignal:
+    """The cancellation that somebody has sent, whatever they sent.
+
+    Raises:
+        InvalidValue: it is none.
+    """
+    return CancelSignal(**_read(arguments, _CANCEL_FIELDS))
+
+
+def read_status_signal(arguments: tuple[object, ...]) -> StatusSignal:
+    """The change of status that somebody has sent, whatever they sent.
+
+    Raises:
+        InvalidValue: it is none.
+    """
+    fields = _read(arguments, _STATUS_FIELDS)
+    if "status" not in fields:
+        raise InvalidValue("status", 'is missing; send an object such as {"status": "SHIPPED"}')
+    return StatusSignal(**fields)
+
+
+def _read(arguments: tuple[object, ...], known: dict[str, type]) -> dict[str, Any]:
+    if len(arguments) > 1:
+        raise InvalidValue("signal", "must have one argument, an object")
+    fields = arguments[0] if arguments and arguments[0] is not None else {}
+    if not isinstance(fields, dict):
+        raise InvalidValue("signal", "must be an object")
+    for name, value in fields.items():
+        if name not in known:
+            raise InvalidValue("signal", f"may have {', '.join(known)} and nothing else")
+        # `type` rather than `isinstance`: a boolean is no version.
+        if value is not None and type(value) is not known[name]:
+            raise InvalidValue(name, "must be a string" if known[name] is str else "must be an integer")
+    return {name: value for name, value in fields.items() if value is not None}

@@ -42,9 +42,7 @@ class System:
 
     @property
     def dispatcher(self) -> Dispatcher:
-        return Dispatcher(
-            client=self.client, engine=self.engine, answer_deadline=self.settings.answer_deadline
-        )
+        return Dispatcher.of(self.settings, self.client, self.engine)
 
     def handle(self, order_id: UUID | str) -> WorkflowHandle[OrderWorkflow, Order]:
         return self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(UUID(str(order_id))))

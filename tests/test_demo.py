@@ -114,6 +114,7 @@ async def test_what_is_no_address_of_an_api_is_told_in_one_line(shop: Shop, url:
     ("answer", "status"),
     [
         ("<h1>Bad Gateway</h1>", "502 Bad Gateway"),
+        ("[]", "200 OK"),
         ("{}", "200 OK"),
         ('{"status": "unhealthy", "because": "[/red]"}', "503 Service Unavailable"),
     ],

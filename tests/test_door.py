@@ -81,6 +81,17 @@ async def test_while_temporal_is_away_it_starts_and_reads_are_served(unserved: S
     assert (ready.status_code, refused.status_code) == (503, 503)
 
 
+async def test_where_its_namespace_does_not_exist_it_is_not_ready_and_accepts_nothing(
+    unserved: System,
+) -> None:
+    async with serving(unserved, TEMPORAL_NAMESPACE="missing") as (_, http):
+        ready = await http.get("/health/ready")
+        refused = await http.post("/orders/", json=BODY | {"customer_id": a_customer()})
+
+    assert ready.json()["dependencies"] == {"postgresql": "up", "temporal": "down"}
+    assert (ready.status_code, refused.status_code) == (503, 503)
+
+
 async def test_a_busy_port_is_told_in_one_line(unserved: System) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -94,6 +94,12 @@ def test_of_what_the_sdk_knows_an_entry_keeps_what_finds_the_workflow(entry: Ent
     assert not {"namespace", "temporal_workflow"} & found.keys()
 
 
+def test_the_record_that_the_sdks_core_adds_to_its_messages_is_left_out(entry: Entry) -> None:
+    logger.warning("gRPC call retried", extra={"temporal_log": object()})
+
+    assert "temporal_log" not in entry()
+
+
 def test_an_error_is_part_of_its_entry_and_tells_no_secret_of_the_code_that_failed(entry: Entry) -> None:
     def connect(password: str) -> None:  # noqa: ARG001 - a local variable is what must not be told
         raise ConnectionError("refused")

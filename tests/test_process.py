@@ -43,6 +43,12 @@ async def test_an_interrupt_that_nobody_handles_ends_quietly_as_a_shell_expects(
     assert await run_to_its_end(*a_process(body)) == (130, [])
 
 
+async def test_a_job_that_is_told_to_stop_before_its_end_does_not_claim_success() -> None:
+    body = "os.kill(os.getpid(), signal.SIGTERM); await asyncio.sleep(60)"
+
+    assert await run_to_its_end(*a_process(body)) == (143, [])
+
+
 async def test_a_failure_that_nobody_foresaw_is_told_in_full_and_ends_the_process_with_code_1() -> None:
     code, log = await run_to_its_end(*a_process("raise RuntimeError('unforeseen')"))
 

@@ -47,9 +47,8 @@ def _timeline_row(change: StatusChange) -> str:
 
 def _rejection_row(rejection: Rejection) -> str:
     when = f"{rejection.rejected_at:%Y-%m-%d %H:%M:%S}"
-    return (
-        f"- {when} {_shown(rejection.status)} by {_shown(rejection.changed_by)}: {_shown(rejection.reason)}"
-    )
+    what = f"{_shown(rejection.status or 'unreadable')} by {_shown(rejection.changed_by or 'somebody')}"
+    return f"- {when} {what}: {_shown(rejection.reason)}"
 
 
 def _shown(text: str) -> str:

@@ -1,12 +1,13 @@
 """The order as a durable process: it owns its state, decides every command, and projects itself."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TypedDict, Unpack
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
@@ -15,11 +16,12 @@ with workflow.unsafe.imports_passed_through():
     from orders.errors import OrderError
     from orders.names import STATUS_ATTRIBUTE
     from orders.order import Order, OrderRecord, StatusChange
-    from orders.signals import CancelSignal, StatusSignal
+    from orders.signals import CancelSignal, StatusSignal, read_cancel_signal, read_status_signal
     from workflows.details import describe
     from workflows.state import OrderInput, OrderState, Rejection
 
 REMEMBERED_REJECTIONS = 20
+_LONGEST_NAME = 100
 
 _NOT_A_COMMAND = "Cancelling the workflow does not cancel the order; the signal `cancel` does"
 
@@ -54,10 +56,12 @@ class OrderWorkflow:
 
     @workflow.init
     def __init__(self, start: OrderInput) -> None:
-        self._place = start.place
         self._state = start.carried or OrderState(
-            record=lifecycle.place(start.place, workflow.info().workflow_start_time)
+            record=lifecycle.place(start.must_place(), workflow.info().workflow_start_time)
         )
+        # A command that was refused, or that came twice, may be one whose sender was misled by a
+        # projection that has lost rows (a failover, a restored backup): it is written again then.
+        self._is_doubted = False
         workflow.set_current_details(describe(self._state))
 
     @workflow.run
@@ -73,7 +77,7 @@ class OrderWorkflow:
             self._remember(Rejection.of(request, workflow.now(), reason=_NOT_A_COMMAND))
             await life
         if not self._order.status.is_terminal:
-            workflow.continue_as_new(OrderInput(place=self._place, carried=self._state))
+            workflow.continue_as_new(OrderInput(carried=self._state))
         return self._order
 
     async def _live(self) -> None:
@@ -85,13 +89,14 @@ class OrderWorkflow:
             await self._project()
 
     def _is_behind(self) -> bool:
-        return self._state.projected_version < self._order.version
+        return self._is_doubted or self._state.projected_version < self._order.version
 
     def _may_end(self) -> bool:
         return self._order.status.is_terminal or workflow.info().is_continue_as_new_suggested()
 
     async def _project(self) -> None:
         record = self._state.record
+        self._is_doubted = False
         try:
             await workflow.execute_local_activity_method(
                 ProjectionActivities.project_order,
@@ -111,15 +116,24 @@ class OrderWorkflow:
             )
         self._set(projected_version=record.order.version)
 
-    @workflow.signal
-    def update_status(self, signal: StatusSignal) -> None:
-        """Carry out a change of status, or remember why not."""
-        self._receive(signal)
+    # The signals take any arguments: what the SDK cannot pass to a handler fails the workflow task, for
+    # ever, and people write signals by hand.
 
     @workflow.signal
-    def cancel(self, signal: CancelSignal = CancelSignal()) -> None:  # noqa: B008 - immutable
+    def update_status(self, *arguments: object) -> None:
+        """Carry out a change of status (`{"status": "SHIPPED"}`), or remember why not."""
+        self._receive(lambda: read_status_signal(arguments))
+
+    @workflow.signal
+    def cancel(self, *arguments: object) -> None:
         """Cancel the order, or remember why not."""
-        self._receive(signal)
+        self._receive(lambda: read_cancel_signal(arguments))
+
+    @workflow.signal(dynamic=True)
+    def _unknown(self, name: str, _: Sequence[RawValue]) -> None:
+        """Remember a signal that has no meaning."""
+        reason = f"There is no signal {name[:_LONGEST_NAME]!r}; there are update_status and cancel"
+        self._remember(Rejection.of(None, workflow.now(), reason))
 
     @workflow.query
     def order(self) -> OrderState:
@@ -130,23 +144,28 @@ class OrderWorkflow:
     def _order(self) -> Order:
         return self._state.record.order
 
-    def _receive(self, signal: StatusSignal | CancelSignal) -> None:
+    def _receive(self, read: Callable[[], StatusSignal | CancelSignal]) -> None:
         """Carry out what a signal asks; its sender waits for no answer, so a refusal is kept here."""
         now = workflow.now()
+        signal = None
         try:
+            signal = read()
             command = signal.command(new_id=str(workflow.uuid4()))
             change = lifecycle.decide(self._state.record, command, now)
         except OrderError as refusal:
             self._remember(Rejection.of(signal, now, reason=str(refusal)))
+            self._is_doubted = True
         else:
             self._carry_out(change)
 
     def _carry_out(self, change: StatusChange) -> None:
         record = lifecycle.apply(self._state.record, change)
-        if record is not self._state.record:
-            self._set(record=record)
-            workflow.upsert_search_attributes([_STATUS.value_set(record.order.status)])
-            workflow.logger.info("%s by %s", change.new_status, change.changed_by)
+        if record is self._state.record:
+            self._is_doubted = True
+            return
+        self._set(record=record)
+        workflow.upsert_search_attributes([_STATUS.value_set(record.order.status)])
+        workflow.logger.info("%s by %s", change.new_status, change.changed_by)
 
     def _remember(self, rejection: Rejection) -> None:
         workflow.logger.warning("Refused a signal: %s", rejection.reason)

@@ -58,13 +58,17 @@ class PromotionWorkflow:
         A page that cannot be promoted within ten minutes fails the sweep, after all others have had
         their turn; the next sweep meets its orders again.
         """
-        async with asyncio.TaskGroup() as pages:
+        pages: list[asyncio.Task[None]] = []
+        try:
             while page := await self._find_page():
                 await self._places.acquire()
-                pages.create_task(self._promote(page))
+                pages.append(asyncio.create_task(self._promote(page)))
                 self._after = page.until
                 if workflow.info().is_continue_as_new_suggested():
                     break
+        finally:
+            # Not a TaskGroup: its ExceptionGroup is no failure to Temporal, which would retry for ever.
+            await asyncio.gather(*pages)
         if page:
             workflow.continue_as_new(self._position())
         if self._failed_pages:

@@ -18,18 +18,22 @@ class Rejection:
     """A signal that the order refused. Its texts are cut: whoever sends it chose their length."""
 
     command_id: str | None
-    status: str
-    changed_by: str
+    status: str | None
+    changed_by: str | None
     rejected_at: datetime
     reason: str
 
     @classmethod
-    def of(cls, signal: StatusSignal | CancelSignal, rejected_at: datetime, reason: str) -> Self:
-        """The rejection of a signal."""
+    def of(cls, signal: StatusSignal | CancelSignal | None, rejected_at: datetime, reason: str) -> Self:
+        """The rejection of a signal; None is one that could not be read."""
+
+        def cut(text: str | None) -> str | None:
+            return text and text[:MAX_IDENTIFIER_LENGTH]
+
         return cls(
-            command_id=signal.command_id and signal.command_id[:MAX_IDENTIFIER_LENGTH],
-            status=signal.status[:MAX_IDENTIFIER_LENGTH],
-            changed_by=signal.changed_by[:MAX_IDENTIFIER_LENGTH],
+            command_id=cut(signal.command_id) if signal else None,
+            status=cut(signal.status) if signal else None,
+            changed_by=cut(signal.changed_by) if signal else None,
             rejected_at=rejected_at,
             reason=reason,
         )
@@ -52,5 +56,11 @@ class OrderState:
 class OrderInput:
     """What a run starts from: the order to place, or all that the run before it knew."""
 
-    place: PlaceOrder
+    place: PlaceOrder | None = None
     carried: OrderState | None = None
+
+    def must_place(self) -> PlaceOrder:
+        """The order to place, where nothing is carried."""
+        if self.place is None:
+            raise ValueError("An order's workflow starts from an order to place")
+        return self.place

@@ -13,11 +13,14 @@ from pathlib import Path
 from uuid import uuid4
 
 from orders.names import PROMOTION_QUEUE
+from orders.signals import StatusSignal
 from orders.status import OrderStatus
+from orders.text import MAX_IDENTIFIER_LENGTH, MAX_REASON_LENGTH
 from tests.builders import a_place_order
 from tests.conftest import EVENTS_IN_A_RUN, running_servers, system_in
 from tests.system import System, eventually
 from tests.workflows.conftest import AnOrder
+from workflows.order import OrderWorkflow
 from workflows.promotion import PromotionWorkflow, Sweep
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -45,6 +48,48 @@ async def refused(order: AnOrder) -> None:
     for status in ("DELIVERED", "SHIPED", "PROCESSING", "PROCESSING", "CANCELLED"):
         await order.signal(status, command_id=status)
     await order.until_projected()
+
+
+async def asked_for_everything(order: AnOrder) -> None:
+    """Meet every refusal of the rules, so that a rule that moves breaks this history's replay."""
+    for accepted in (PROCESSING, SHIPPED, DELIVERED):
+        for status in OrderStatus:
+            if status is not accepted and status is not CANCELLED:
+                await order.signal(status)
+        if accepted is not PROCESSING:
+            await order.signal(CANCELLED)
+        await order.handle.signal(
+            OrderWorkflow.update_status, StatusSignal(status=accepted, expected_version=9)
+        )
+        await order.handle.signal(OrderWorkflow.update_status, StatusSignal(status=accepted, reason="\n"))
+        for text in ("reason", "changed_by", "command_id"):
+            longest = MAX_REASON_LENGTH if text == "reason" else MAX_IDENTIFIER_LENGTH
+            too_long = {"status": accepted, text: "x" * (longest + 1)}
+            await order.handle.signal("update_status", too_long)
+        await order.change(accepted, command_id=f"to {accepted}")
+        await order.signal(accepted, command_id=f"to {accepted}")
+    await order.handle.result()
+
+
+async def told_at_length(order: AnOrder) -> None:
+    """Carry the longest texts that the rules accept."""
+    await order.handle.signal(
+        OrderWorkflow.update_status,
+        StatusSignal(
+            status=PROCESSING,
+            command_id="c" * MAX_IDENTIFIER_LENGTH,
+            changed_by="b" * MAX_IDENTIFIER_LENGTH,
+            reason="r" * MAX_REASON_LENGTH,
+            expected_version=1,
+        ),
+    )
+    await order.until_projected()
+
+
+async def told_nonsense(order: AnOrder) -> None:
+    await order.handle.signal("update_status", args=[1, 2])
+    await order.handle.signal("updatestatus")
+    await order.change(PROCESSING)
 
 
 async def asked_to_cancel(order: AnOrder) -> None:
@@ -90,6 +135,9 @@ SCENARIOS: tuple[Callable[[AnOrder], Awaitable[None]], ...] = (
     cancelled,
     still_pending,
     refused,
+    asked_for_everything,
+    told_at_length,
+    told_nonsense,
     asked_to_cancel,
     continued,
     projected_late_after_silence,

@@ -23,4 +23,5 @@ def test_every_kind_of_life_is_recorded() -> None:
     lives = {path.stem.split("-")[2] for path in RECORDED if "-order-" in path.stem}
 
     assert lives >= {"delivered", "cancelled", "still_pending", "refused", "asked_to_cancel", "continued"}
+    assert lives >= {"asked_for_everything", "told_at_length", "told_nonsense"}
     assert lives >= {"projected_late_after_silence", "projected_late_after_failures"}
