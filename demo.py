@@ -126,6 +126,8 @@ class _Walk:
             raise _UnexpectedAnswer(
                 f"Expected JSON from {response.url}, not {response.text[:80]!r}"
             ) from None
+        if not isinstance(answer, dict):
+            raise _UnexpectedAnswer(f"Expected an object from {response.url}, not {response.text[:80]!r}")
         about = answer.get("detail") or answer.get("status") or f"{len(answer.get('history', []))} changes"
         self._expect(
             response.status_code == expected, f"{expected.value} for {method} {path}: {response.text}"

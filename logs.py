@@ -63,6 +63,7 @@ def configure_logs(settings: Settings, process: str) -> None:
 def _shorten_temporal(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Of what the SDK knows about a workflow or activity, keep what finds it in the Web UI."""
     event.pop("color_message", None)  # uvicorn's, the same words once more
+    event.pop("temporal_log", None)  # an object of the SDK's core, which says nothing in print
     for source in ("temporal_workflow", "temporal_activity"):
         about = event.pop(source, None) or {}
         for name in ("workflow_id", "run_id", "activity_type", "attempt"):

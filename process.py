@@ -24,7 +24,7 @@ def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
         sys.stderr.write(f"{name}: {error}\n")
         leave(CONFIGURATION_EXIT_CODE)
     except asyncio.CancelledError:
-        leave(0)
+        leave(128 + signal.SIGTERM)  # Told to stop before the work was done.
     except KeyboardInterrupt:
         leave(128 + signal.SIGINT)
     except Exception:  # noqa: BLE001 - the outermost edge: told in full, and no finalizing for this one either

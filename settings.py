@@ -26,7 +26,7 @@ class ConfigurationError(Exception):
 
 _NOT_A_URL = "is not a database URL like postgresql://user:password@host:5432/orders"
 _LAST_PORT = 65_535
-_PARAMETERS = {"ssl", "sslmode", "host", "port", "passfile", "target_session_attrs"}
+_PARAMETERS = {"ssl", "sslmode", "host", "port", "passfile", "target_session_attrs", "channel_binding"}
 
 
 def _asyncpg_url(value: str) -> str:
@@ -42,6 +42,7 @@ def _asyncpg_url(value: str) -> str:
         raise ValueError(f"must be a postgresql:// URL, not {url.get_backend_name()}://")
     if unknown := sorted(url.query.keys() - _PARAMETERS):
         raise ValueError(f"has a parameter that nobody understands here: {unknown[0]}")
+    url = url.difference_update_query(["channel_binding"])  # libpq's too, and asyncpg has none
     if "sslmode" in url.query:
         # libpq's word, which every hosting service hands out; asyncpg's is `ssl`, with the same values.
         url = url.update_query_dict({"ssl": url.query["sslmode"]}).difference_update_query(["sslmode"])

@@ -27,7 +27,18 @@ from tests.system import System
 
 # Namespaces cannot be made and used in the same moment, so all are made when the server starts.
 # A test module that needs a system of its own adds its name here.
-NAMESPACES = ("shared", "lonely", "promotion", "schedule", "activities", "crash", "worker", "door", "demo")
+NAMESPACES = (
+    "shared",
+    "lonely",
+    "promotion",
+    "schedule",
+    "activities",
+    "crash",
+    "broken",
+    "worker",
+    "door",
+    "demo",
+)
 
 # A run is long enough to continue as new after so many events, so that a test can get there.
 EVENTS_IN_A_RUN = 200

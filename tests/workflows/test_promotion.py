@@ -1,12 +1,24 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from temporalio.client import ScheduleBackfill, ScheduleHandle, ScheduleOverlapPolicy
+from temporalio import activity
+from temporalio.client import (
+    ScheduleBackfill,
+    ScheduleHandle,
+    ScheduleOverlapPolicy,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
 
+from activities.promotion import FindPage
 from database import queries
 from database.queries import OrderFilter
 from orders.names import PROMOTION_QUEUE, PROMOTION_SCHEDULE_ID
@@ -154,3 +166,51 @@ async def test_ten_concurrent_sweeps_agree(quiet_system: System) -> None:
 
     for order_id in ids:
         assert (await record(quiet_system, order_id)).order.version == 2
+
+
+@pytest.fixture(scope="module")
+async def broken_system(systems: Systems) -> AsyncIterator[System]:
+    """A system whose promotion cannot find its pages; the activities are chosen by each test."""
+    async with systems("broken") as system:
+        yield system
+
+
+async def start_with(system: System, find_page: Callable[..., Awaitable[None]]) -> WorkflowHandle[Any, Any]:
+    return await system.client.start_workflow(
+        PromotionWorkflow.run, Sweep(), id=f"sweep-{uuid4()}", task_queue=find_page.__name__
+    )
+
+
+async def test_a_sweep_that_finds_no_page_fails_and_makes_room_for_the_next(broken_system: System) -> None:
+    @activity.defn(name="find_page")
+    async def failing(_: FindPage) -> None:
+        raise ApplicationError("no database", non_retryable=True)
+
+    async with Worker(
+        broken_system.client, task_queue="failing", workflows=[PromotionWorkflow], activities=[failing]
+    ):
+        handle = await start_with(broken_system, failing)
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+
+    assert (await handle.describe()).status is WorkflowExecutionStatus.FAILED
+
+
+async def test_a_cancelled_sweep_ends(broken_system: System) -> None:
+    begun = asyncio.Event()
+
+    @activity.defn(name="find_page")
+    async def waiting(_: FindPage) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with Worker(
+        broken_system.client, task_queue="waiting", workflows=[PromotionWorkflow], activities=[waiting]
+    ):
+        handle = await start_with(broken_system, waiting)
+        await begun.wait()
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+
+    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
