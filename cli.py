@@ -59,16 +59,18 @@ def schedule() -> None:
 
 @app.command()
 def demo(
-    api_url: Annotated[str, typer.Argument(help="Where the API answers.")] = "http://127.0.0.1:8000",
+    api_url: Annotated[
+        str, typer.Argument(help="Where the API answers; by default as ORDERS_API_HOST and _PORT say.")
+    ] = "",
 ) -> None:
     """Walk through the whole system and show what it answers; `orders dev` must be running."""
     from demo import run_demo
-
     from process import leave
     from settings import load_settings
 
     with _leaving(OSError):
-        leave(run_demo(api_url, load_settings()))
+        settings = load_settings()
+        leave(run_demo(api_url or f"http://{settings.api_host}:{settings.api_port}", settings))
 
 
 @contextmanager

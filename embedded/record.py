@@ -21,8 +21,9 @@ PATIENCE = 10.0
 class Record:
     """The stack and its processes: {"stack": pid, "children": {name: [pid, created, stop signal]}}."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, ended: int) -> None:
         self._file = file
+        self.ended = ended  # processes of an earlier stack that were still there
         self._children: dict[str, tuple[int, float, int]] = {}
         self._write()
 
@@ -60,17 +61,17 @@ def claim(data_dir: Path) -> Iterator[Record]:
             raise EmbeddedError(
                 f"already running (process {noted.get('stack', 'unknown')}) with the data folder {data_dir}"
             ) from None
-        for pid, created, stop_signal in reversed(noted.get("children", {}).values()):
-            _stop(pid, created, stop_signal)
-        yield Record(file)
+        left = noted.get("children", {}).values()
+        ended = sum(_stop(pid, created, stop_signal) for pid, created, stop_signal in reversed(left))
+        yield Record(file, ended)
 
 
-def _stop(pid: int, created: float, stop_signal: int) -> None:
-    """Stop exactly that process, if it is still there, and kill it when it does not stop."""
+def _stop(pid: int, created: float, stop_signal: int) -> bool:
+    """Stop exactly that process, and kill it when it does not stop; False when it was not there."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         if abs(process.create_time() - created) > SAME_TIME:
-            return
+            return False
         for number in (stop_signal, signal.SIGKILL):
             process.send_signal(number)
             deadline = time.monotonic() + PATIENCE
@@ -80,4 +81,6 @@ def _stop(pid: int, created: float, stop_signal: int) -> None:
                     break
                 time.sleep(0.02)
             else:
-                return
+                return True
+        return True
+    return False

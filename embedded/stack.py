@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import http.client
 import os
+import shlex
 import signal
 import socket
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 from temporalio.envconfig import ClientConfigProfile
 
@@ -47,6 +49,8 @@ class Stack:
         """
         self._data_dir.mkdir(parents=True, exist_ok=True)
         with claim(self._data_dir) as self._record:
+            if self._record.ended:
+                self._say(f"ended {self._record.ended} processes that a killed stack had left running")
             self._check_ports()
             self._serving = asyncio.create_task(self._serve())
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -179,7 +183,19 @@ class Stack:
         self._say(f"  Documentation    {api}/docs")
         self._say(f"  Temporal Web UI  {self._ui_url}")
         self._say(f"  Data folder      {self._data_dir}")
+        self._say(f"  Other terminals  . {self._write_environment()}")
         self._say("  Ctrl-C stops everything")
+
+    def _write_environment(self) -> Path:
+        """Write what another terminal needs to reach this stack, for a shell to source; it has a password."""
+        names = ("DATABASE_URL", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "ORDERS_TEMPORAL_UI_URL")
+        known = {name: self._environment[name] for name in names if name in self._environment}
+        host, port = self._api
+        known |= {"ORDERS_API_HOST": host, "ORDERS_API_PORT": str(port)}
+        path = self._data_dir / "env"
+        path.touch(mode=0o600)
+        path.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in known.items()))
+        return path
 
     def _say(self, line: str) -> None:
         self._show("orders", line)

@@ -127,6 +127,23 @@ async def test_a_stack_that_is_asked_to_stop_leaves_nothing_running(dev: Dev, nu
     assert not [pid for pid in pids if is_alive(pid)]
 
 
+async def test_another_terminal_finds_the_stack_by_the_file_that_it_wrote(dev: Dev) -> None:
+    async with dev.ready():
+        env = dev.data_dir / "env"
+        demo = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            '. "$0" && exec "$1" -m cli demo',
+            str(env),
+            sys.executable,
+            cwd=ROOT,
+            env={},
+        )
+
+        assert await asyncio.wait_for(demo.wait(), 60) == 0
+        assert env.stat().st_mode & 0o777 == 0o600
+
+
 async def test_a_stopped_stack_starts_again_with_the_same_database(dev: Dev) -> None:
     async with dev.ready():
         password = (dev.data_dir / "postgres" / "password").read_text()
