@@ -6,6 +6,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from temporalio import activity
 from temporalio.client import (
     ScheduleBackfill,
@@ -156,6 +159,28 @@ async def test_a_sweep_goes_on_where_the_run_before_it_stopped(quiet_system: Sys
     ]
     assert result.signalled == len(ids)
     assert runs
+
+
+@given(number=st.integers(1, 4), sweeps=st.integers(1, 4), at_once=st.booleans(), cancelled=st.integers(0, 1))
+@hypothesis_settings(max_examples=8)
+async def test_promoting_any_number_of_times_is_promoting_once(
+    quiet_system: System, number: int, sweeps: int, cancelled: int, *, at_once: bool
+) -> None:
+    ids = await place_orders(quiet_system, number)
+    for order_id in ids[:cancelled]:
+        await quiet_system.handle(order_id).signal("cancel")
+
+    if at_once:
+        await asyncio.gather(*(sweep(quiet_system) for _ in range(sweeps)))
+    else:
+        for _ in range(sweeps):
+            await sweep(quiet_system)
+    await until_promoted(quiet_system, ids)
+
+    for position, order_id in enumerate(ids):
+        expected = OrderStatus.CANCELLED if position < cancelled else OrderStatus.PROCESSING
+        history = (await record(quiet_system, order_id)).history
+        assert [change.new_status for change in history] == [OrderStatus.PENDING, expected]
 
 
 async def test_ten_concurrent_sweeps_agree(quiet_system: System) -> None:
