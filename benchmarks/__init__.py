@@ -1,0 +1,1 @@
+"""Measurements against running systems. Tests never look at the clock; these do nothing else."""
