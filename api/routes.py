@@ -2,25 +2,22 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from api import documentation
 from api.bodies import StrictRoute
-from api.cursors import Cursor
 from api.dispatch import Answer, Dispatcher
 from api.documentation import problems
+from api.listing import ListQuery, read_page
 from api.problems import RETRY_AFTER_SECONDS
 from api.schemas import (
     Accepted,
-    Identifier,
     NewOrderBody,
     OrderHistory,
     OrderPage,
@@ -29,11 +26,10 @@ from api.schemas import (
     StatusChangeView,
 )
 from database import queries
-from database.queries import OrderFilter
 from orders.commands import ChangeStatus
 from orders.lifecycle import validate
 from orders.names import idempotent_command_id, idempotent_order_id
-from orders.order import Order, OrderKey
+from orders.order import Order
 from orders.status import OrderStatus
 
 router = APIRouter(prefix="/orders", tags=["orders"], route_class=StrictRoute)
@@ -67,59 +63,6 @@ def _wants_to_wait(
 Dispatch = Annotated[Dispatcher, Depends(_dispatcher)]
 Projection = Annotated[AsyncEngine, Depends(_engine)]
 Wait = Annotated[bool, Depends(_wants_to_wait)]
-
-
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is out of range") from None
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-
-
-class ListQuery(BaseModel):
-    """Which orders, in which order, and which page of them."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    status: Annotated[list[OrderStatus], Field(description="One or several.")] = []
-    customer_id: Identifier | None = None
-    created_after: Annotated[Moment | None, Field(description="Inclusive.")] = None
-    created_before: Annotated[Moment | None, Field(description="Exclusive.")] = None
-    sort: Annotated[str, Field(pattern="^-?created_at$", description="`-` is newest first.")] = "-created_at"
-    page: Annotated[int | None, Field(ge=1, le=1_000_000, description="The first is 1.")] = None
-    limit: Annotated[int, Field(ge=1, le=1_000)] = 50
-    cursor: Annotated[str | None, Field(max_length=200, description="A `next_cursor`.")] = None
-
-    @model_validator(mode="after")
-    def _one_way_to_page(self) -> Self:
-        if self.cursor is not None and self.page is not None:
-            raise ValueError("page and cursor exclude each other")
-        if self.cursor is not None and self.position.newest_first is not self.newest_first:
-            raise ValueError("cursor belongs to the other sort")
-        return self
-
-    @property
-    def newest_first(self) -> bool:
-        """Whether the newest order comes first."""
-        return self.sort.startswith("-")
-
-    @property
-    def position(self) -> Cursor:
-        """Where the cursor points; only with a cursor."""
-        return Cursor.decode(self.cursor or "")
-
-    @property
-    def wanted(self) -> OrderFilter:
-        """The filter for the projection."""
-        return OrderFilter(
-            statuses=tuple(dict.fromkeys(self.status)),
-            customer_id=self.customer_id,
-            created_after=self.created_after,
-            created_before=self.created_before,
-        )
 
 
 IdempotencyKey = Annotated[
@@ -218,59 +161,8 @@ async def list_orders(query: Annotated[ListQuery, Query()], engine: Projection) 
     A page has an exact `total`; a cursor costs the same at any depth, and neither skips nor repeats an
     order that was there from the start, whatever arrives or changes meanwhile.
     """
-    if query.cursor is not None:
-        page = await _page_after_cursor(query, engine)
-    else:
-        page = await _numbered_page(query, engine)
+    page = await read_page(query, engine)
     return Response(page.model_dump_json(), media_type="application/json")
-
-
-async def _numbered_page(query: ListQuery, engine: AsyncEngine) -> OrderPage:
-    number = query.page or 1
-    offset = (number - 1) * query.limit
-    total = await queries.count_orders(engine, query.wanted)
-    orders = await queries.list_orders(
-        engine, query.wanted, limit=query.limit, offset=offset, newest_first=query.newest_first
-    )
-    has_next = offset + len(orders) < total
-    return OrderPage(
-        orders=[OrderView.of(order) for order in orders],
-        total=total,
-        page=number,
-        limit=query.limit,
-        has_next=has_next,
-        has_prev=number > 1,
-        next_cursor=_next_cursor(orders, query) if has_next else None,
-    )
-
-
-async def _page_after_cursor(query: ListQuery, engine: AsyncEngine) -> OrderPage:
-    found = await queries.list_orders(
-        engine,
-        query.wanted,
-        limit=query.limit + 1,
-        after=query.position.key,
-        newest_first=query.newest_first,
-    )
-    orders = found[: query.limit]
-    has_next = len(found) > query.limit
-    return OrderPage(
-        orders=[OrderView.of(order) for order in orders],
-        total=None,
-        page=None,
-        limit=query.limit,
-        has_next=has_next,
-        has_prev=True,
-        next_cursor=_next_cursor(orders, query) if has_next else None,
-    )
-
-
-def _next_cursor(orders: list[Order], query: ListQuery) -> str | None:
-    if not orders:
-        return None
-    last = orders[-1]
-    key = OrderKey(created_at=last.created_at, order_id=last.id)
-    return Cursor(key=key, newest_first=query.newest_first).encode()
 
 
 @_both_slashes(
