@@ -17,7 +17,7 @@ class OrderError(Exception):
     """Anything that the domain refuses. `str()` of it is written for the person who asked."""
 
 
-class InvalidValue(OrderError):  # noqa: N818 - the name is the fact, as in the words of the design
+class InvalidValue(OrderError):  # noqa: N818 - the name is the fact
     """A value that has no meaning for an order. `place` is the path to it (`items.0.quantity`)."""
 
     def __init__(self, place: str, reason: str) -> None:
@@ -33,7 +33,7 @@ class LimitExceeded(InvalidValue):
     """A well-formed order that is larger than the shop takes: a business rule, not a mistake of form."""
 
 
-class CommandRefused(OrderError):  # noqa: N818 - as above
+class CommandRefused(OrderError):  # noqa: N818 - the name is the fact
     """A command that the order does not carry out. It changed nothing."""
 
 
@@ -79,7 +79,7 @@ class CommandIdReused(CommandRefused):
         return f"Command id {self.command_id} was already used for another command"
 
 
-class OrderNotFound(OrderError):  # noqa: N818 - as above
+class OrderNotFound(OrderError):  # noqa: N818 - the name is the fact
     """There is no order with this id."""
 
     def __init__(self, order_id: str) -> None:

@@ -23,7 +23,7 @@ def a_place_order(
     customer_id: str = "customer_123",
     currency: str = DEFAULT_CURRENCY,
 ) -> PlaceOrder:
-    """An order for the items, or for the laptop and the two mice of the brief: 1050.99 USD."""
+    """An order for the items, or for the laptop and the two mice of the README: 1050.99 USD."""
     return PlaceOrder(
         order_id=order_id or uuid4(),
         customer_id=customer_id,

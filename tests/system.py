@@ -23,7 +23,7 @@ from worker import Role, build_workers
 from workflows.order import OrderWorkflow
 from workflows.promotion import PromotionWorkflow
 
-# An import that reaches into the sandbox without being passed through has crashed workers: see facts.
+# An import that is not passed through is made anew for each workflow, and asyncpg crashes the worker then.
 STRICT_SANDBOX = SandboxedWorkflowRunner(
     restrictions=replace(
         SandboxRestrictions.default,

@@ -54,7 +54,7 @@ async def lonely_http(lonely: System) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 def a_body(**changes: object) -> Json:
-    """The order of the brief, for a customer of its own."""
+    """The order of the README, for a customer of its own."""
     items = [
         {"product_id": "laptop", "quantity": 1, "unit_price": 999.99},
         {"product_id": "mouse", "quantity": 2, "unit_price": 25.50},

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from orders.money import CURRENCY_DECIMALS
 from tests.api.conftest import Json, a_body, an_item, place, read
 
-# The body of the brief, letter by letter.
+# The body of the README, letter by letter.
 BRIEF = """
 {"customer_id": "customer_123", "items": [{"product_id": "laptop", "quantity": 1, "unit_price": 999.99},
 {"product_id": "mouse", "quantity": 2, "unit_price": 25.50}]}
@@ -25,7 +25,7 @@ AS_JSON = {"Content-Type": "application/json"}
 UUID_VERSION_FOR_SORTING = 7
 
 
-async def test_the_order_of_the_brief_is_placed(http: httpx2.AsyncClient) -> None:
+async def test_the_order_of_the_readme_is_placed(http: httpx2.AsyncClient) -> None:
     response = await http.post("/orders/", content=BRIEF, headers=AS_JSON)
 
     assert response.status_code == 201

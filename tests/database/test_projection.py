@@ -65,7 +65,7 @@ def with_unstorable_history(record: OrderRecord) -> OrderRecord:
     return replace(record, history=(*before, replace(last, changed_by="\0")))
 
 
-async def test_the_tables_read_as_the_brief_names_them(engine: AsyncEngine) -> None:
+async def test_the_tables_have_the_columns_that_queries_by_hand_expect(engine: AsyncEngine) -> None:
     record = a_record(CANCELLED)
 
     await project(engine, record)
@@ -250,7 +250,7 @@ records = st.builds(
 )
 
 
-# Property 4 of the brief, at the database.
+# A created order is retrieved identically: here, by the database.
 @given(records)
 async def test_an_order_is_read_back_exactly_as_it_was_projected(
     engine: AsyncEngine, record: OrderRecord

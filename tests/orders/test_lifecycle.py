@@ -38,7 +38,7 @@ def a_record_after(wishes: list[OrderStatus]) -> OrderRecord:
     return record
 
 
-# Property 2 of the brief.
+# The property: only valid transitions happen.
 @given(st.lists(statuses, max_size=20))
 def test_whatever_is_asked_an_order_moves_only_along_the_diagram(wishes: list[OrderStatus]) -> None:
     story = [change.new_status for change in a_record_after(wishes).history]
@@ -52,7 +52,7 @@ def test_whatever_is_asked_an_order_moves_only_along_the_diagram(wishes: list[Or
     }
 
 
-# Property 3 of the brief.
+# The property: only a PENDING order is cancelled.
 @given(st.lists(statuses, max_size=20))
 def test_an_order_is_cancelled_only_when_it_is_pending(wishes: list[OrderStatus]) -> None:
     record = a_record_after(wishes)

@@ -22,7 +22,7 @@ def sum_of_lines(command: PlaceOrder) -> Fraction:
     return sum((item.quantity * Fraction(item.unit_price) for item in command.items), start=Fraction(0))
 
 
-# Property 1 of the brief.
+# The property: the total is the sum of quantity times unit price.
 @given(place_orders())
 def test_the_total_is_exactly_the_sum_of_quantity_times_unit_price(command: PlaceOrder) -> None:
     assert sum_of_lines(command) == Fraction(lifecycle.total(command))
@@ -45,7 +45,7 @@ def test_the_total_has_the_currencys_decimals() -> None:
     assert str(lifecycle.total(a_place_order(an_item("0.5", 2)))) == "1.00"
 
 
-def test_the_order_of_the_brief_costs_1050_99() -> None:
+def test_the_order_of_the_readme_costs_1050_99() -> None:
     assert str(lifecycle.place(a_place_order(), NOON).order.total_amount) == "1050.99"
 
 

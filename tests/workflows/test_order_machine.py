@@ -22,7 +22,7 @@ from workflows.order import OrderWorkflow
 
 T = TypeVar("T")
 
-# The diagram of the design, written out here so that a wrong table in the system cannot agree with it.
+# The diagram, written out here so that a wrong table in the system cannot agree with it.
 DIAGRAM = {
     ("PENDING", "PROCESSING"),
     ("PENDING", "CANCELLED"),
