@@ -27,7 +27,7 @@ def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
         leave(128 + signal.SIGTERM)  # Told to stop before the work was done.
     except KeyboardInterrupt:
         leave(128 + signal.SIGINT)
-    except Exception:  # noqa: BLE001 - the outermost edge: told in full, and no finalizing for this one either
+    except Exception:  # noqa: BLE001 - the process's outermost edge: told in full, then left like the others
         traceback.print_exc()
         leave(1)
     except SystemExit as ended:  # uvicorn, where it cannot listen; it has said why

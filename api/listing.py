@@ -81,16 +81,8 @@ async def _numbered_page(query: ListQuery, engine: AsyncEngine) -> OrderPage:
     orders = await queries.list_orders(
         engine, query.wanted, limit=query.limit, offset=offset, newest_first=query.newest_first
     )
-    has_next = offset + len(orders) < total
-    return OrderPage(
-        orders=[OrderView.of(order) for order in orders],
-        total=total,
-        page=number,
-        limit=query.limit,
-        has_next=has_next,
-        has_prev=number > 1,
-        next_cursor=_next_cursor(orders, query) if has_next else None,
-    )
+    page = _page(query, orders, has_next=offset + len(orders) < total, has_prev=number > 1)
+    return page.model_copy(update={"total": total, "page": number})
 
 
 async def _page_after_cursor(query: ListQuery, engine: AsyncEngine) -> OrderPage:
@@ -101,15 +93,15 @@ async def _page_after_cursor(query: ListQuery, engine: AsyncEngine) -> OrderPage
         after=query.position.key,
         newest_first=query.newest_first,
     )
-    orders = found[: query.limit]
-    has_next = len(found) > query.limit
+    return _page(query, found[: query.limit], has_next=len(found) > query.limit, has_prev=True)
+
+
+def _page(query: ListQuery, orders: list[Order], *, has_next: bool, has_prev: bool) -> OrderPage:
     return OrderPage(
         orders=[OrderView.of(order) for order in orders],
-        total=None,
-        page=None,
         limit=query.limit,
         has_next=has_next,
-        has_prev=True,
+        has_prev=has_prev,
         next_cursor=_next_cursor(orders, query) if has_next else None,
     )
 

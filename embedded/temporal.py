@@ -20,7 +20,7 @@ TUNING = (
     # workflow task that follows another would wait up to 50 ms. A cluster's many shards do not.
     "history.transferProcessorMaxPollRPS=1000",
 )
-# Twice as many starts a second as SQLite's defaults; a killed server loses nothing.
+# Fewer waits for the disk than SQLite's defaults; a killed server loses nothing.
 WRITE_AHEAD = ("journal_mode=wal", "synchronous=normal")
 
 

@@ -14,6 +14,7 @@ from embedded import postgres, unprivileged
 from embedded.child import EmbeddedError, free_port, running
 from embedded.postgres import Postgres, find_postgres, prepare_postgres
 
+# What these tests look at is how root gives its privileges up; nobody else has any to give.
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
 
 
