@@ -89,6 +89,8 @@ def _history_rows(record: OrderRecord) -> list[dict[str, Any]]:
             "changed_by": change.changed_by,
             "reason": change.reason,
             "command_id": change.command_id,
+            "on_behalf_of": change.on_behalf_of,
+            "request_id": change.request_id,
         }
         for change in record.history
     ]

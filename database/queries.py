@@ -193,4 +193,6 @@ def _to_change(row: Row[Any]) -> StatusChange:
         changed_by=row.changed_by,
         reason=row.reason,
         command_id=row.command_id,
+        on_behalf_of=row.on_behalf_of,
+        request_id=row.request_id,
     )

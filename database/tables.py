@@ -1,12 +1,14 @@
 """The tables of the projection. `migrations/` creates them; a test holds the two together."""
 
 from sqlalchemy import (
+    ARRAY,
     CheckConstraint,
     Column,
     DateTime,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Numeric,
     Table,
@@ -75,7 +77,22 @@ order_status_history = Table(
     Column("changed_by", Text, nullable=False),
     Column("reason", Text),
     Column("command_id", Text, nullable=False),
+    Column("on_behalf_of", Text),
+    Column("request_id", Text),
     UniqueConstraint("order_id", "version"),
     CheckConstraint(f"old_status IN ({_STATUSES})", name="old_status"),
     CheckConstraint(f"new_status IN ({_STATUSES})", name="new_status"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    # SHA-256 of the secret: it has 256 random bits, so a slower hash would protect nothing more.
+    Column("digest", LargeBinary, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    # A key is never deleted: that there has been one is why the API asks for one.
+    Column("revoked_at", DateTime(timezone=True)),
 )
