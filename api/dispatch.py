@@ -334,4 +334,6 @@ def _as_signal(command: ChangeStatus) -> StatusSignal:
         changed_by=command.changed_by,
         reason=command.reason,
         expected_version=command.expected_version,
+        on_behalf_of=command.on_behalf_of,
+        request_id=command.request_id,
     )

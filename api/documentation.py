@@ -34,6 +34,8 @@ _HISTORY_EXAMPLE = {
             "changed_by": "api",
             "reason": None,
             "command_id": _ID,
+            "on_behalf_of": None,
+            "request_id": _REQUEST_ID,
         }
     ],
 }

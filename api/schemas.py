@@ -196,6 +196,8 @@ class StatusChangeView(_Response):
     changed_by: str
     reason: str | None = None
     command_id: str
+    on_behalf_of: str | None = None
+    request_id: str | None = None
 
     @classmethod
     def of(cls, change: StatusChange) -> Self:

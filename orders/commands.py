@@ -26,6 +26,7 @@ class PlaceOrder:
     items: tuple[NewLineItem, ...]
     currency: str = DEFAULT_CURRENCY
     placed_by: str = "api"
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,3 +41,5 @@ class ChangeStatus:
     changed_by: str
     reason: str | None = None
     expected_version: int | None = None
+    on_behalf_of: str | None = None
+    request_id: str | None = None

@@ -66,6 +66,10 @@ def validate_change(command: ChangeStatus) -> None:
     check_identifier("command_id", command.command_id)
     check_identifier("changed_by", command.changed_by)
     check_reason("reason", command.reason)
+    if command.on_behalf_of is not None:
+        check_identifier("on_behalf_of", command.on_behalf_of)
+    if command.request_id is not None:
+        check_identifier("request_id", command.request_id)
 
 
 def _check_limits(command: PlaceOrder) -> None:
@@ -118,6 +122,7 @@ def place(command: PlaceOrder, now: datetime) -> OrderRecord:
         changed_by=command.placed_by,
         reason=None,
         command_id=str(command.order_id),
+        request_id=command.request_id,
     )
     return OrderRecord(order=order, history=(placed,))
 
@@ -163,6 +168,8 @@ def decide(record: OrderRecord, command: ChangeStatus, now: datetime) -> StatusC
         changed_by=command.changed_by,
         reason=command.reason,
         command_id=command.command_id,
+        on_behalf_of=command.on_behalf_of,
+        request_id=command.request_id,
     )
 
 
@@ -184,6 +191,7 @@ def _is_same_command(change: StatusChange, command: ChangeStatus) -> bool:
     return (
         change.new_status is command.status
         and change.changed_by == command.changed_by
+        and change.on_behalf_of == command.on_behalf_of
         and change.reason == command.reason
     )
 

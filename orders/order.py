@@ -48,7 +48,11 @@ class OrderKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusChange:
-    """One accepted transition, the placing included (`old_status` is None then)."""
+    """One accepted transition, the placing included (`old_status` is None then).
+
+    `changed_by` is who is known to have asked, `on_behalf_of` whom they named; `request_id` is the HTTP
+    request that brought the command, and finds its lines in every log.
+    """
 
     version: int
     old_status: OrderStatus | None
@@ -57,6 +61,8 @@ class StatusChange:
     changed_by: str
     reason: str | None
     command_id: str
+    on_behalf_of: str | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,8 @@ class CancelSignal:
     command_id: str | None = None
     changed_by: str = "signal"
     reason: str | None = None
+    on_behalf_of: str | None = None
+    request_id: str | None = None
 
     @property
     def status(self) -> str:
@@ -32,6 +34,8 @@ class CancelSignal:
             status=OrderStatus.CANCELLED,
             changed_by=self.changed_by,
             reason=self.reason,
+            on_behalf_of=self.on_behalf_of,
+            request_id=self.request_id,
         )
 
 
@@ -44,6 +48,8 @@ class StatusSignal:
     changed_by: str = "signal"
     reason: str | None = None
     expected_version: int | None = None
+    on_behalf_of: str | None = None
+    request_id: str | None = None
 
     def command(self, new_id: str) -> ChangeStatus:
         """The command that the signal means, under its own id or else the new one.
@@ -61,10 +67,14 @@ class StatusSignal:
             changed_by=self.changed_by,
             reason=self.reason,
             expected_version=self.expected_version,
+            on_behalf_of=self.on_behalf_of,
+            request_id=self.request_id,
         )
 
 
-_CANCEL_FIELDS: dict[str, type] = {"command_id": str, "changed_by": str, "reason": str}
+_CANCEL_FIELDS: dict[str, type] = dict.fromkeys(
+    ("command_id", "changed_by", "reason", "on_behalf_of", "request_id"), str
+)
 _STATUS_FIELDS: dict[str, type] = {"status": str, **_CANCEL_FIELDS, "expected_version": int}
 
 

@@ -41,8 +41,12 @@ def _timeline_row(change: StatusChange) -> str:
     when = f"{change.changed_at:%Y-%m-%d %H:%M:%S}"
     return (
         f"| {change.version} | {when} | {change.new_status} "
-        f"| {_shown(change.changed_by)} | {_shown(change.reason or '')} |"
+        f"| {_shown(_who(change))} | {_shown(change.reason or '')} |"
     )
+
+
+def _who(change: StatusChange) -> str:
+    return f"{change.changed_by} for {change.on_behalf_of}" if change.on_behalf_of else change.changed_by
 
 
 def _rejection_row(rejection: Rejection) -> str:

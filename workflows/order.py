@@ -165,7 +165,9 @@ class OrderWorkflow:
             return
         self._set(record=record)
         workflow.upsert_search_attributes([_STATUS.value_set(record.order.status)])
-        workflow.logger.info("%s by %s", change.new_status, change.changed_by)
+        workflow.logger.info(
+            "%s by %s", change.new_status, change.changed_by, extra={"request_id": change.request_id}
+        )
 
     def _remember(self, rejection: Rejection) -> None:
         workflow.logger.warning("Refused a signal: %s", rejection.reason)
