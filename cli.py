@@ -4,8 +4,9 @@
 import asyncio
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated
+from contextlib import AbstractContextManager, contextmanager
+from typing import Annotated, Literal
+from uuid import UUID
 
 import typer
 
@@ -57,6 +58,43 @@ def schedule() -> None:
     declare_schedule()
 
 
+keys_app = typer.Typer(help="API keys: who may call the API, and for what.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Whom the key is for, as histories and logs show it.")],
+    scope: Annotated[
+        list[Literal["orders:read", "orders:write", "orders:operate"]],
+        typer.Option(help="What it allows; may be given several times. Everything by default."),
+    ] = [],  # noqa: B006 - Typer copies it
+) -> None:
+    """Make a key and print it, this once: only a digest of it is kept."""
+    with _leaving_keys():
+        import keys
+
+        keys.create_key(name, scope)
+
+
+@keys_app.command("list")
+def list_keys() -> None:
+    """Show every key that was ever made, and which are revoked."""
+    with _leaving_keys():
+        import keys
+
+        keys.list_keys()
+
+
+@keys_app.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(help="As `orders keys list` shows it.")]) -> None:
+    """Revoke a key for good; every API process refuses it within seconds."""
+    with _leaving_keys():
+        import keys
+
+        keys.revoke_key(key_id)
+
+
 @app.command()
 def demo(
     api_url: Annotated[
@@ -71,6 +109,42 @@ def demo(
     with _leaving(OSError):
         settings = load_settings()
         leave(run_demo(api_url or f"http://{settings.api_host}:{settings.api_port}", settings))
+
+
+@app.command()
+def doctor(
+    *,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Ask every workflow for its whole order, not only for its status.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write what the workflows say over what PostgreSQL has.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
+    revive: Annotated[
+        UUID | None,
+        typer.Option(metavar="ORDER", help="Only this: give an order that lost its workflow a new one."),
+    ] = None,
+) -> None:
+    """Compare every order in PostgreSQL with its workflow, and say what differs and what to do.
+
+    Exit code 0: all is well, or was mended. 1: something is not. 2: could not look.
+    """
+    from doctor.command import run_doctor, run_revival
+    from process import leave
+    from settings import load_settings
+
+    with _leaving(OSError):
+        settings = load_settings()
+        if revive:
+            leave(run_revival(settings, revive))
+        leave(run_doctor(settings, deep=deep, repair=repair, as_json=as_json))
+
+
+def _leaving_keys() -> AbstractContextManager[None]:
+    from database.engine import DatabaseUnavailable
+
+    return _leaving(DatabaseUnavailable, ValueError, OSError)
 
 
 @contextmanager

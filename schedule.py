@@ -25,8 +25,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 import process
 from connection import connect
+from doctor.checkup import CheckupWorkflow
 from logs import configure_logs
 from orders.names import (
+    CHECKUP_SCHEDULE_ID,
+    CHECKUP_WORKFLOW_ID,
     PROMOTION_QUEUE,
     PROMOTION_SCHEDULE_ID,
     PROMOTION_WORKFLOW_ID,
@@ -40,22 +43,29 @@ logger = logging.getLogger("schedule")
 # A sweep takes every PENDING order, so one that was missed is made up for by the next; making up for
 # a long outage, sweep by sweep, would only repeat it.
 CATCH_UP = timedelta(minutes=1)
+# Pages of lists for the most part: cheap enough for every hour, and orders are in trouble for longer than that.
+CHECKUP_INTERVAL = timedelta(hours=1)
 
 
 async def declare(client: Client, settings: Settings) -> None:
-    """Register the search attributes and create or update the promotion schedule.
+    """Register the search attributes and create or update the schedules of the promotion and the checkup.
 
     A schedule that somebody paused stays paused.
     """
     await _register_search_attributes(client)
-    schedule = _promotion(settings)
+    await _declare(client, PROMOTION_SCHEDULE_ID, _promotion(settings))
+    logger.info("Promotion is scheduled every %g s", settings.promotion_interval)
+    await _declare(client, CHECKUP_SCHEDULE_ID, _checkup())
+    logger.info("The checkup is scheduled every %s", CHECKUP_INTERVAL)
+
+
+async def _declare(client: Client, schedule_id: str, schedule: Schedule) -> None:
     try:
-        await client.create_schedule(PROMOTION_SCHEDULE_ID, schedule)
+        await client.create_schedule(schedule_id, schedule)
     except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(PROMOTION_SCHEDULE_ID).update(
+        await client.get_schedule_handle(schedule_id).update(
             lambda current: ScheduleUpdate(_keep_state(schedule, current))
         )
-    logger.info("Promotion is scheduled every %g s", settings.promotion_interval)
 
 
 def _promotion(settings: Settings) -> Schedule:
@@ -72,6 +82,20 @@ def _promotion(settings: Settings) -> Schedule:
         ),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=CATCH_UP),
         state=ScheduleState(note="Sends every PENDING order on to PROCESSING."),
+    )
+
+
+def _checkup() -> Schedule:
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            CheckupWorkflow.run,
+            id=CHECKUP_WORKFLOW_ID,
+            task_queue=PROMOTION_QUEUE,
+            static_summary="PostgreSQL = Temporal?",
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=CHECKUP_INTERVAL)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=CATCH_UP),
+        state=ScheduleState(note="Compares every order in PostgreSQL with its workflow; mends nothing."),
     )
 
 

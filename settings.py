@@ -5,13 +5,14 @@
 `temporalio.envconfig`, exactly as the `temporal` command reads them.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import load_dotenv
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -52,6 +53,27 @@ def _asyncpg_url(value: str) -> str:
 DatabaseUrl = Annotated[str, AfterValidator(_asyncpg_url)]
 
 
+def _redis_url(value: str) -> str:
+    if not value.startswith(("redis://", "rediss://")):
+        raise ValueError("is not a Redis URL like redis://host:6379/0")
+    return value
+
+
+def _origins(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    if value != "*" and not _ORIGIN.fullmatch(value):
+        raise ValueError("must be origins such as https://shop.example, separated by commas")
+    return value
+
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?")
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_origins)]
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+
+
 class Settings(BaseSettings):
     """What the environment says, checked. Durations are seconds."""
 
@@ -74,6 +96,11 @@ class Settings(BaseSettings):
 
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
+    api_allow_anonymous: bool = False
+    api_concurrency: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    cors_origins: Annotated[Origins | None, NoDecode] = None
+    rate_limit: Annotated[int, Field(ge=1, le=100_000_000)] = 60_000
+    rate_limit_redis_url: RedisUrl | None = None
     answer_deadline: Annotated[float, Field(ge=0.1, le=60)] = 5.0
     temporal_ui_url: str = "http://127.0.0.1:8233"
 

@@ -21,6 +21,8 @@ from activities.projection import ProjectionActivities
 from activities.promotion import PromotionActivities
 from connection import connect
 from database.engine import create_engine
+from doctor.activities import DoctorActivities
+from doctor.checkup import CheckupWorkflow
 from logs import configure_logs
 from orders.names import ORDERS_QUEUE, PROMOTION_QUEUE
 from settings import Settings, load_settings
@@ -75,8 +77,12 @@ def build_workers(
             Worker(
                 client,
                 task_queue=PROMOTION_QUEUE,
-                workflows=[PromotionWorkflow],
-                activities=[promotion.find_page, promotion.promote_page],
+                workflows=[PromotionWorkflow, CheckupWorkflow],
+                activities=[
+                    promotion.find_page,
+                    promotion.promote_page,
+                    DoctorActivities(engine, client).examine_orders,
+                ],
                 workflow_runner=runner,
                 graceful_shutdown_timeout=grace,
             )

@@ -1,20 +1,76 @@
 """Reading a JSON body strictly, before any schema looks at it."""
 
 import json
-from collections.abc import Callable, Coroutine
+import re
+from collections.abc import AsyncGenerator
 from decimal import Decimal, InvalidOperation
+from http import HTTPStatus
 from typing import Any, NoReturn
 
-from fastapi import Request, Response
-from fastapi.routing import APIRoute
+from fastapi import Request
+from starlette.exceptions import HTTPException
 
-from api.problems import MalformedBody
+MAX_BODY_BYTES = 1024 * 1024
+"""The largest order that `orders.limits` allows fits in."""
 
+_JSON = re.compile(r'application/([a-z0-9.-]+\+)?json(\s*;\s*charset="?utf-8"?)?', re.IGNORECASE)
 _LONGEST_INTEGER = 40
 
 
-class _StrictRequest(Request):
-    """A request whose numbers are exact, whose keys are unique and whose text is UTF-8."""
+# `HTTPException`s all three, because FastAPI makes its own of every other that reading a body raises.
+class MalformedBody(HTTPException):
+    """A body that is not the JSON that it claims to be."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(HTTPStatus.BAD_REQUEST, detail)
+
+
+class BodyTooLarge(HTTPException):
+    """A body with more bytes than any order needs."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"The body has more than {MAX_BODY_BYTES} bytes",
+            # What is still to come of it is not worth reading.
+            headers={"Connection": "close"},
+        )
+
+
+class UnsupportedBody(HTTPException):
+    """A body in a form that we do not read."""
+
+    def __init__(self, detail: str, headers: dict[str, str]) -> None:
+        super().__init__(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, headers | {"Connection": "close"})
+
+
+class StrictRequest(Request):
+    """A request of bounded size, whose numbers are exact, whose keys are unique and whose text is UTF-8."""
+
+    async def read(self) -> None:
+        """Read the whole body, for `json` to understand.
+
+        Raises:
+            UnsupportedBody: it is compressed, or is not JSON by its type.
+            BodyTooLarge: it has more than `MAX_BODY_BYTES`.
+        """
+        if self.headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedBody("The body must not be compressed", {"Accept-Encoding": "identity"})
+        if not _JSON.fullmatch(self.headers.get("content-type", "").strip()):
+            raise UnsupportedBody("Content-Type must be application/json", {"Accept": "application/json"})
+        await self.body()
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body as it arrives, as far as it may go."""
+        declared = self.headers.get("content-length", "")
+        if declared.isdecimal() and len(declared) < _LONGEST_INTEGER and int(declared) > MAX_BODY_BYTES:
+            raise BodyTooLarge
+        size = 0
+        async for chunk in super().stream():
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise BodyTooLarge
+            yield chunk
 
     async def json(self) -> Any:  # noqa: ANN401 - any JSON value
         """The body's value; a number with a fraction is a Decimal, never a float.
@@ -64,16 +120,3 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(unique) != len(pairs):
         raise ValueError("an object has the same key twice")
     return unique
-
-
-class StrictRoute(APIRoute):
-    """A route that reads its body strictly."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler that FastAPI calls."""
-        handle = super().get_route_handler()
-
-        async def handle_strictly(request: Request) -> Response:
-            return await handle(_StrictRequest(request.scope, request.receive))
-
-        return handle_strictly

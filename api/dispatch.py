@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.common import (
     SearchAttributeKey,
     SearchAttributePair,
@@ -23,19 +23,20 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.limits import CommandLimit
 from database import queries
 from database.engine import DatabaseUnavailable
 from orders import lifecycle
 from orders.commands import ChangeStatus, PlaceOrder
 from orders.errors import CommandRefused, OrderNotFound
 from orders.names import CUSTOMER_ATTRIBUTE, ORDERS_QUEUE, STATUS_ATTRIBUTE, workflow_id
-from orders.order import Order, OrderRecord
+from orders.order import Order, OrderRecord, StatusChange
 from orders.signals import StatusSignal
 from orders.status import OrderStatus
 from settings import Settings
 from workflows.details import summarize
 from workflows.order import OrderWorkflow
-from workflows.state import OrderInput
+from workflows.state import OrderInput, OrderState
 
 logger = logging.getLogger("api.dispatch")
 
@@ -112,6 +113,18 @@ class Answer:
     replayed: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What Temporal says of an order's workflow, the workflow of the order, and PostgreSQL of both.
+
+    None where Temporal has forgotten the workflow, no worker shows its state, PostgreSQL has no order.
+    """
+
+    description: WorkflowExecutionDescription | None
+    state: OrderState | None
+    projected: Order | None
+
+
 @dataclass(frozen=True)
 class Dispatcher:
     """The way from the API to the workflows: make a command durable, then wait until its outcome is readable.
@@ -123,6 +136,7 @@ class Dispatcher:
     engine: AsyncEngine
     answer_deadline: float
     """Seconds to wait for an outcome before a command is left with Temporal."""
+    commands: CommandLimit
     looks: asyncio.Semaphore
     """How many waiting writes may look at PostgreSQL at once, so that reads find connections, too."""
 
@@ -133,6 +147,7 @@ class Dispatcher:
             client=client,
             engine=engine,
             answer_deadline=settings.answer_deadline,
+            commands=CommandLimit(),
             looks=asyncio.Semaphore(max(1, settings.database_pool_size // 2)),
         )
 
@@ -168,6 +183,10 @@ class Dispatcher:
             command.order_id, deadline, lambda record: _placed(record, command, replayed=replayed)
         )
 
+    def foresee_place(self, command: PlaceOrder) -> Answer:
+        """The order that a command would place, without placing it."""
+        return Answer(order=lifecycle.place(command, datetime.now(UTC)).order, replayed=False)
+
     async def find_placed(self, command: PlaceOrder) -> Answer | None:
         """The order that this command has placed before, however long ago; None where there is none yet.
 
@@ -190,12 +209,14 @@ class Dispatcher:
             CommandRefused: the order does not do this.
             OrderNotFound: there is no such order.
             OrderUndecidable: the order is open and its workflow is gone.
+            TooMany: the order was sent too many commands.
         """
         lifecycle.validate_change(command)
         deadline = self._deadline()
         seen = await self._look(order_id, command, deadline) if wait else None
         if seen and (change := lifecycle.find(seen, command)):
             return Answer(order=lifecycle.at(seen, change.version), replayed=True)
+        self.commands.count(order_id)
         handle = self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(order_id))
         try:
             async with _asking_temporal(self.answer_deadline):
@@ -205,6 +226,19 @@ class Dispatcher:
         if not wait:
             return None
         return await self._watch(order_id, deadline, lambda record: _outcome(record, command, seen))
+
+    async def foresee(self, order_id: UUID, command: ChangeStatus) -> Answer:
+        """What a command would do, without sending it.
+
+        Raises:
+            InvalidValue, CommandRefused, OrderNotFound: as `change` would.
+            OrderNotReadable: the order exists, and nobody can say what it would do.
+        """
+        record, change = await self._foresee(order_id, command)
+        return Answer(
+            order=lifecycle.at(lifecycle.apply(record, change), change.version),
+            replayed=change in record.history,
+        )
 
     async def _look(self, order_id: UUID, command: ChangeStatus, deadline: float) -> OrderRecord | None:
         """The order, as far as it can be seen, when it would carry out the command or has done so.
@@ -216,17 +250,21 @@ class Dispatcher:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                record = await self._projected(order_id) or await self.read(order_id)
-                try:
-                    lifecycle.decide(record, command, datetime.now(UTC))
-                except CommandRefused:
-                    if record.order.status.is_terminal:
-                        raise
-                    record = await self.read(order_id)
-                    lifecycle.decide(record, command, datetime.now(UTC))
+                record, _ = await self._foresee(order_id, command)
         except (TimeoutError, OrderNotReadable, OrderNotFound, TemporalUnavailable):
             return None
         return record
+
+    async def _foresee(self, order_id: UUID, command: ChangeStatus) -> tuple[OrderRecord, StatusChange]:
+        """The order as far as it can be seen, and what the command would do to it, or has done."""
+        record = await self._projected(order_id) or await self.read(order_id)
+        try:
+            return record, lifecycle.decide(record, command, datetime.now(UTC))
+        except CommandRefused:
+            if record.order.status.is_terminal:
+                raise
+        record = await self.read(order_id)
+        return record, lifecycle.decide(record, command, datetime.now(UTC))
 
     async def _watch(
         self, order_id: UUID, deadline: float, answer: Callable[[OrderRecord], Answer | None]
@@ -288,6 +326,30 @@ class Dispatcher:
         except (TemporalUnavailable, _NoWorkflow):
             raise OrderNotReadable(order_id) from None
         return state.record
+
+    async def inspect(self, order_id: UUID) -> Inspection:
+        """All that can be found out about an order now.
+
+        Raises:
+            OrderNotFound: neither Temporal nor PostgreSQL has it.
+            DatabaseUnavailable: Temporal has no workflow, and PostgreSQL cannot be asked.
+        """
+        handle = self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(order_id))
+        try:
+            async with _asking_temporal(self.answer_deadline):
+                description = await handle.describe()
+        except _NoWorkflow:
+            projected = await queries.get_order(self.engine, order_id)
+            if projected is None:
+                raise OrderNotFound(str(order_id)) from None
+            return Inspection(description=None, state=None, projected=projected)
+        try:
+            async with _asking_temporal(self.answer_deadline):
+                state = await handle.query(OrderWorkflow.order)
+        except (TemporalUnavailable, _NoWorkflow):
+            state = None
+        record = await self._projected(order_id)
+        return Inspection(description=description, state=state, projected=record.order if record else None)
 
     async def check_reachable(self) -> None:
         """Return once Temporal has answered; raise `TemporalUnavailable` when it does not."""

@@ -14,6 +14,12 @@ _HEADERS = {
         "description": "`true` when the command had been carried out before, under the same key.",
         "schema": {"type": "string"},
     },
+    "Link": {
+        "description": "The pages around this one (RFC 8288), with the same filters, sort and limit: "
+        "`first`, `prev`, `next` and `last`; after a cursor, `first` and `next`.",
+        "schema": {"type": "string"},
+        "example": '</orders/?limit=50&page=1>; rel="first", </orders/?limit=50&page=1>; rel="last"',
+    },
     "Location": {"description": "The order's address.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
     "X-Request-ID": {"description": "The request's id, as the log has it.", "schema": {"type": "string"}},
@@ -36,6 +42,42 @@ _HISTORY_EXAMPLE = {
             "command_id": _ID,
             "on_behalf_of": None,
             "request_id": _REQUEST_ID,
+        }
+    ],
+}
+_EXPLANATION_EXAMPLE = {
+    "order_id": _ID,
+    "waits_for": "Attempt 4 of the activity project_order to succeed: PostgreSQL is unavailable",
+    "status": "PROCESSING",
+    "version": 2,
+    "projected_version": 1,
+    "workflow": {
+        "id": f"order-{_ID}",
+        "run_id": "0190c7b2-6f10-7a4e-8b60-5b7e3cf0f001",
+        "status": "RUNNING",
+        "started_at": ORDER_EXAMPLE["created_at"],
+        "closed_at": None,
+        "history_events": 17,
+        "web_ui": f"http://127.0.0.1:8233/namespaces/orders/workflows/order-{_ID}"
+        "/0190c7b2-6f10-7a4e-8b60-5b7e3cf0f001/history",
+    },
+    "pending_task": None,
+    "pending_activities": [
+        {
+            "type": "project_order",
+            "state": "SCHEDULED",
+            "attempt": 4,
+            "last_failure": "PostgreSQL is unavailable",
+            "next_attempt_at": "2026-01-05T09:35:04Z",
+        }
+    ],
+    "rejections": [
+        {
+            "command_id": None,
+            "status": "DELIVERED",
+            "changed_by": "carrier-3",
+            "rejected_at": "2026-01-05T09:34:00Z",
+            "reason": "Invalid status transition from PROCESSING to DELIVERED",
         }
     ],
 }
@@ -117,6 +159,33 @@ _PROBLEMS: dict[str, tuple[HTTPStatus, str, dict[str, Any]]] = {
         {},
     ),
     "database_unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "PostgreSQL cannot be reached", {}),
+    "unauthenticated": (
+        HTTPStatus.UNAUTHORIZED,
+        "An API key is needed: `Authorization: Bearer <key>`",
+        {},
+    ),
+    "forbidden": (HTTPStatus.FORBIDDEN, "The API key lacks the scope orders:operate", {}),
+    "body_too_large": (
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "The body has more than 1048576 bytes",
+        {},
+    ),
+    "unsupported_body": (
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "Content-Type must be application/json",
+        {},
+    ),
+    "misdirected_request": (
+        HTTPStatus.MISDIRECTED_REQUEST,
+        "Without API keys only this machine is served: ask for 127.0.0.1 or localhost",
+        {},
+    ),
+    "too_many_requests": (HTTPStatus.TOO_MANY_REQUESTS, "Too many requests", {}),
+    "overloaded": (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "As many requests are in hand as this server takes",
+        {},
+    ),
     "internal_error": (
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "The server failed; the log has the cause under this request id",
@@ -125,10 +194,23 @@ _PROBLEMS: dict[str, tuple[HTTPStatus, str, dict[str, Any]]] = {
 }
 
 
+# What any call on orders may answer (see `api.guard`), and any with a body.
+_ALWAYS = (
+    "unauthenticated",
+    "forbidden",
+    "misdirected_request",
+    "too_many_requests",
+    "overloaded",
+    "database_unavailable",
+    "internal_error",
+)
+BODY_PROBLEMS = ("malformed_body", "body_too_large", "unsupported_body")
+
+
 def problems(instance: str, *names: str) -> dict[int | str, dict[str, Any]]:
     """The problems that a call may answer with, an example for each, grouped by status."""
     answers: dict[int | str, dict[str, Any]] = {}
-    for name in (*names, "internal_error"):
+    for name in dict.fromkeys((*names, *_ALWAYS)):
         status, detail, members = _PROBLEMS[name]
         code = "invalid_transition" if name == "cannot_cancel" else name
         example = {
@@ -176,10 +258,12 @@ UNREADY = _success(
     _HEALTHY | {"status": "unhealthy", "dependencies": {"postgresql": "up", "temporal": "down"}},
 )
 ORDER = _success("The order.", ORDER_EXAMPLE, "ETag", "Idempotent-Replayed")
+FORESEEN = _success("What would happen, with `dry_run`.", ORDER_EXAMPLE)
 CREATED = _success(
     "The order, durable and readable.", ORDER_EXAMPLE, "ETag", "Location", "Idempotent-Replayed"
 )
 ACCEPTED = _success("Durable, not yet decided.", _ACCEPTED_EXAMPLE, "Location", "Retry-After")
 HISTORY = _success("Every change, oldest first.", _HISTORY_EXAMPLE)
 UNCHANGED = {"description": "The order has the version that is known.", "headers": {"ETag": _HEADERS["ETag"]}}
-PAGE = _success("A page of orders.", _PAGE_EXAMPLE)
+PAGE = _success("A page of orders.", _PAGE_EXAMPLE, "Link")
+EXPLANATION = _success("What the order waits for.", _EXPLANATION_EXAMPLE)

@@ -13,9 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from api.bodies import BodyTooLarge, MalformedBody, UnsupportedBody
 from api.dispatch import OrderNotReadable, OrderUndecidable, TemporalUnavailable
+from api.guard import Forbidden
+from api.keys import Misdirected, Unauthenticated
+from api.limits import Overloaded, TooMany
 from api.request_id import current_request_id
 from api.schemas import ErrorPlace, Problem
 from database.engine import DatabaseUnavailable
@@ -34,16 +39,6 @@ RETRY_AFTER_SECONDS = 1
 
 _MOST_MISTAKES = 20
 _LONGEST_NAME = 64
-
-
-class MalformedBody(HTTPException):
-    """A body that is not the JSON that it claims to be.
-
-    An `HTTPException`, because FastAPI makes its own of every other that reading a body raises.
-    """
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(HTTPStatus.BAD_REQUEST, detail)
 
 
 def problem(
@@ -81,6 +76,47 @@ def _retry_later(request: Request, code: str, detail: str) -> Response:
 
 async def _malformed_body(request: Request, error: MalformedBody) -> Response:
     return problem(request, HTTPStatus.BAD_REQUEST, "malformed_body", error.detail)
+
+
+async def _body_too_large(request: Request, error: BodyTooLarge) -> Response:
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return problem(request, status, "body_too_large", error.detail, headers=error.headers)
+
+
+async def _unsupported_body(request: Request, error: UnsupportedBody) -> Response:
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    return problem(request, status, "unsupported_body", error.detail, headers=error.headers)
+
+
+async def _client_gone(request: Request, _: ClientDisconnect) -> Response:
+    """Answer nobody: the client hung up while its body was read."""
+    return problem(request, HTTPStatus.BAD_REQUEST, "malformed_body", "The body ended too early")
+
+
+async def _unauthenticated(request: Request, error: Unauthenticated) -> Response:
+    logger.warning("%s", error)
+    headers = {"WWW-Authenticate": "Bearer", "Connection": "close"}
+    return problem(request, HTTPStatus.UNAUTHORIZED, "unauthenticated", str(error), headers=headers)
+
+
+async def _forbidden(request: Request, error: Forbidden) -> Response:
+    logger.warning("%s", error)
+    headers = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{error.scope}"'}
+    return problem(request, HTTPStatus.FORBIDDEN, "forbidden", str(error), headers=headers)
+
+
+async def _misdirected(request: Request, error: Misdirected) -> Response:
+    logger.warning("%s", error)
+    return problem(request, HTTPStatus.MISDIRECTED_REQUEST, "misdirected_request", str(error))
+
+
+async def _too_many(request: Request, error: TooMany) -> Response:
+    headers = {"Retry-After": str(error.retry_after)}
+    return problem(request, HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", str(error), headers=headers)
+
+
+async def _overloaded(request: Request, _: Overloaded) -> Response:
+    return _retry_later(request, "overloaded", "As many requests are in hand as this server takes")
 
 
 async def _invalid_request(request: Request, error: RequestValidationError) -> Response:
@@ -197,6 +233,14 @@ async def _internal_error(request: Request, error: Exception) -> Response:
 def register(app: FastAPI) -> None:
     """Make every error of the application a problem."""
     handlers: dict[type[Exception], Any] = {
+        Unauthenticated: _unauthenticated,
+        Misdirected: _misdirected,
+        Forbidden: _forbidden,
+        TooMany: _too_many,
+        Overloaded: _overloaded,
+        ClientDisconnect: _client_gone,
+        UnsupportedBody: _unsupported_body,
+        BodyTooLarge: _body_too_large,
         MalformedBody: _malformed_body,
         RequestValidationError: _invalid_request,
         InvalidValue: _invalid_value,

@@ -1,4 +1,4 @@
-"""One id for each request: taken from the caller or made, shown in the answer and in every log line."""
+"""What every request and answer has: an id, a line in the log, and the fields that keep browsers careful."""
 
 import logging
 import re
@@ -9,6 +9,8 @@ from uuid import uuid4
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.keys import Caller
 
 HEADER = "X-Request-ID"
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -36,6 +38,9 @@ class RequestIdMiddleware:
         given = Headers(scope=scope).get(HEADER, "")
         request_id = given if _ACCEPTABLE.fullmatch(given) else str(uuid4())
         _request_id.set(request_id)
+        fields: dict[str, str] = {}
+        state = scope.setdefault("state", {})
+        state["fields"] = fields
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
         status = 0
@@ -44,7 +49,10 @@ class RequestIdMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])
-                MutableHeaders(scope=message)[HEADER] = request_id
+                headers = MutableHeaders(scope=message)
+                headers[HEADER] = request_id
+                headers.update(fields)
+                add_security_fields(headers)
             await send(message)
 
         try:
@@ -54,6 +62,37 @@ class RequestIdMiddleware:
                 "%s %s",
                 scope["method"],
                 scope["raw_path"].decode("ascii", "backslashreplace"),
-                extra={"status": status, "milliseconds": round(1000 * (time.perf_counter() - started), 1)},
+                extra={
+                    "caller": _who(state.get("caller")),
+                    "address": scope["client"][0] if scope.get("client") else None,
+                    "status": status,
+                    "milliseconds": round(1000 * (time.perf_counter() - started), 1),
+                },
             )
             structlog.contextvars.clear_contextvars()
+
+
+def _who(caller: Caller | None) -> str | None:
+    """The caller as a log names it: a key by its name and its id."""
+    if caller is None:
+        return None
+    return caller.name if caller.key_id is None else f"{caller.name} ({caller.key_id})"
+
+
+def add_security_fields(headers: MutableHeaders) -> None:
+    """Tell a browser to guess nothing, to frame nothing, to keep nothing without asking."""
+    is_page = headers.get("content-type", "").startswith("text/html")
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["X-Frame-Options"] = "DENY"
+    headers["Referrer-Policy"] = "no-referrer"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers["Content-Security-Policy"] = _PAGE_POLICY if is_page else _DATA_POLICY
+    headers.setdefault("Cache-Control", "private, no-cache")
+
+
+_DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
+# The documentation starts itself from a script in its page; all that it loads is served from here.
+_PAGE_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
+)

@@ -1,23 +1,25 @@
 """The calls on orders."""
 
-import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
-from uuid_utils.compat import uuid7
 
 from api import documentation
-from api.bodies import StrictRoute
+from api.asking import Asked, Asking, ExpectedVersion
 from api.dispatch import Answer, Dispatcher
 from api.documentation import problems
-from api.listing import ListQuery, read_page
+from api.explanation import explain
+from api.guard import GuardedRoute, needs
+from api.keys import Scope
+from api.listing import ListQuery, read_listing
 from api.problems import RETRY_AFTER_SECONDS
 from api.schemas import (
     Accepted,
+    Explanation,
     NewOrderBody,
     OrderHistory,
     OrderPage,
@@ -28,16 +30,10 @@ from api.schemas import (
 from database import queries
 from orders.commands import ChangeStatus
 from orders.lifecycle import validate
-from orders.names import idempotent_command_id, idempotent_order_id
 from orders.order import Order
 from orders.status import OrderStatus
 
-router = APIRouter(prefix="/orders", tags=["orders"], route_class=StrictRoute)
-
-# Where nobody says who changes an order.
-ANONYMOUS = "api"
-
-_UNAVAILABLE = ("temporal_unavailable", "database_unavailable")
+router = APIRouter(prefix="/orders", tags=["orders"], route_class=GuardedRoute)
 
 
 def _dispatcher(request: Request) -> Dispatcher:
@@ -50,54 +46,12 @@ def _engine(request: Request) -> AsyncEngine:
     return engine
 
 
-def _wants_to_wait(
-    prefer: Annotated[
-        list[str],
-        Header(description="`respond-async` asks for 202 at once instead of the outcome (RFC 7240)."),
-    ] = [],  # noqa: B006 - FastAPI copies it
-) -> bool:
-    preferences = {preference.strip().lower() for line in prefer for preference in line.split(",")}
-    return "respond-async" not in preferences
-
-
 Dispatch = Annotated[Dispatcher, Depends(_dispatcher)]
 Projection = Annotated[AsyncEngine, Depends(_engine)]
-Wait = Annotated[bool, Depends(_wants_to_wait)]
-
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern="^[!-~]+$",
-        description="Makes a retry safe: the same key and body are carried out once.",
-    ),
-]
-IfMatch = Annotated[
-    str | None,
-    Header(alias="If-Match", max_length=255, description="The `ETag` of the version to change; else 412."),
-]
 IfNoneMatch = Annotated[
     str | None,
     Header(alias="If-None-Match", max_length=1_000, description="The `ETag` of a version known; then 304."),
 ]
-
-
-def _expected_version(if_match: str | None) -> int | None:
-    """The version that a client wants to change; one that no order has where the tag is none of ours."""
-    if if_match is None or if_match.strip() == "*":
-        return None
-    tag = _OUR_ETAG.fullmatch(if_match.strip())
-    return int(tag[1]) if tag else 0
-
-
-_OUR_ETAG = re.compile('"([0-9]{1,9})"')
-
-
-def _command_id(order_id: UUID, key: str | None) -> str:
-    return str(uuid4()) if key is None else idempotent_command_id(order_id, ANONYMOUS, key)
 
 
 def _both_slashes(
@@ -120,29 +74,31 @@ def _both_slashes(
     "POST",
     "/",
     summary="Place an order",
+    **needs(Scope.WRITE),
     status_code=HTTPStatus.CREATED,
     response_model=OrderView,
     responses={
+        200: documentation.FORESEEN | {"model": OrderView},
         201: documentation.CREATED,
         202: documentation.ACCEPTED | {"model": Accepted},
         **problems(
             "/orders/",
-            "malformed_body",
+            *documentation.BODY_PROBLEMS,
             "limit_exceeded",
             "invalid_request",
             "command_id_reused",
-            *_UNAVAILABLE,
+            "temporal_unavailable",
         ),
     },
 )
-async def place_order(
-    body: NewOrderBody, dispatch: Dispatch, wait: Wait, key: IdempotencyKey = None
-) -> Response:
+async def place_order(body: NewOrderBody, asked: Asked, dispatch: Dispatch) -> Response:
     """Answer 201 once the order is durable in Temporal and readable here, 202 when only the former."""
-    command = body.command(order_id=uuid7() if key is None else idempotent_order_id(ANONYMOUS, key))
+    command = asked.to_place(body)
     validate(command)
-    answer = await dispatch.find_placed(command) if key is not None else None
-    answer = answer or await dispatch.place(command, wait=wait)
+    answer = await dispatch.find_placed(command) if asked.key is not None else None
+    if asked.dry_run:
+        return _foreseen(answer or dispatch.foresee_place(command))
+    answer = answer or await dispatch.place(command, wait=asked.wait)
     if answer is None:
         return _accepted(command.order_id, command_id=str(command.order_id))
     return _order(answer, HTTPStatus.CREATED, Location=f"/orders/{answer.order.id}")
@@ -152,23 +108,29 @@ async def place_order(
     "GET",
     "/",
     summary="List orders",
+    **needs(Scope.READ),
     response_model=OrderPage,
-    responses={200: documentation.PAGE, **problems("/orders/", "invalid_request", "database_unavailable")},
+    responses={200: documentation.PAGE, **problems("/orders/", "invalid_request")},
 )
 async def list_orders(query: Annotated[ListQuery, Query()], engine: Projection) -> Response:
     """List orders, newest first unless sorted otherwise, by page or, for long walks, by cursor.
 
-    A page has an exact `total`; a cursor costs the same at any depth, and neither skips nor repeats an
-    order that was there from the start, whatever arrives or changes meanwhile.
+    A page has an exact `total`. A cursor costs the same at any depth, and following cursors neither skips
+    nor repeats an order that was there from the start, whatever arrives or changes meanwhile; only where the
+    list is narrowed to a `status`, an order that takes or leaves it on the way may be missed. `Link`
+    (RFC 8288) leads to the pages around this one.
     """
-    page = await read_page(query, engine)
-    return Response(page.model_dump_json(), media_type="application/json")
+    listing = await read_listing(query, engine)
+    return Response(
+        listing.page.model_dump_json(), media_type="application/json", headers={"Link": listing.link}
+    )
 
 
 @_both_slashes(
     "GET",
     "/{order_id}",
     summary="Read an order",
+    **needs(Scope.READ),
     response_model=OrderView,
     responses={
         200: documentation.ORDER,
@@ -178,7 +140,7 @@ async def list_orders(query: Annotated[ListQuery, Query()], engine: Projection) 
             "order_not_found",
             "invalid_request",
             "not_yet_readable",
-            *_UNAVAILABLE,
+            "temporal_unavailable",
         ),
     },
 )
@@ -199,6 +161,7 @@ async def get_order(
     "GET",
     "/{order_id}/history",
     summary="Read an order's history",
+    **needs(Scope.READ),
     response_model=OrderHistory,
     responses={
         200: documentation.HISTORY,
@@ -207,7 +170,7 @@ async def get_order(
             "order_not_found",
             "invalid_request",
             "not_yet_readable",
-            *_UNAVAILABLE,
+            "temporal_unavailable",
         ),
     },
 )
@@ -221,49 +184,60 @@ async def get_history(order_id: UUID, engine: Projection, dispatch: Dispatch) ->
 
 
 @_both_slashes(
+    "GET",
+    "/{order_id}/explain",
+    summary="Explain what an order waits for",
+    **needs(Scope.OPERATE),
+    response_model=Explanation,
+    responses={
+        200: documentation.EXPLANATION,
+        **problems(
+            "/orders/{order_id}/explain", "order_not_found", "invalid_request", "temporal_unavailable"
+        ),
+    },
+)
+async def explain_order(order_id: UUID, dispatch: Dispatch, request: Request) -> Response:
+    """Say what an order waits for: a worker, a database, the promotion, a command; and what it refused."""
+    found = await dispatch.inspect(order_id)
+    explanation = explain(order_id, found, ui_url=request.app.state.settings.temporal_ui_url)
+    return Response(explanation.model_dump_json(), media_type="application/json")
+
+
+@_both_slashes(
     "PUT",
     "/{order_id}/status",
     summary="Change an order's status",
+    **needs(Scope.OPERATE),
     response_model=OrderView,
     responses={
         200: documentation.ORDER,
         202: documentation.ACCEPTED | {"model": Accepted},
         **problems(
             "/orders/{order_id}/status",
-            "malformed_body",
+            *documentation.BODY_PROBLEMS,
             "order_not_found",
             "invalid_transition",
             "version_mismatch",
             "invalid_request",
             "command_id_reused",
             "workflow_missing",
-            *_UNAVAILABLE,
+            "temporal_unavailable",
         ),
     },
 )
-async def change_status(  # noqa: PLR0913, PLR0917 - the call has these
-    order_id: UUID,
-    body: StatusBody,
-    dispatch: Dispatch,
-    wait: Wait,
-    key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+async def change_status(
+    order_id: UUID, body: StatusBody, asked: Asked, version: ExpectedVersion, dispatch: Dispatch
 ) -> Response:
     """Move an order on. The order's workflow decides whether it may."""
-    command = ChangeStatus(
-        command_id=_command_id(order_id, key),
-        status=body.status,
-        changed_by=body.changed_by,
-        reason=body.reason,
-        expected_version=_expected_version(if_match),
-    )
-    return await _change(order_id, command, dispatch, wait=wait)
+    command = asked.to_change(order_id, body.status, version, body.changed_by, body.reason)
+    return await _change(order_id, command, asked, dispatch)
 
 
 @_both_slashes(
     "DELETE",
     "/{order_id}",
     summary="Cancel an order",
+    **needs(Scope.WRITE),
     response_model=OrderView,
     responses={
         200: documentation.ORDER,
@@ -276,28 +250,31 @@ async def change_status(  # noqa: PLR0913, PLR0917 - the call has these
             "invalid_request",
             "command_id_reused",
             "workflow_missing",
-            *_UNAVAILABLE,
+            "temporal_unavailable",
         ),
     },
 )
 async def cancel_order(
-    order_id: UUID, dispatch: Dispatch, wait: Wait, key: IdempotencyKey = None, if_match: IfMatch = None
+    order_id: UUID, asked: Asked, version: ExpectedVersion, dispatch: Dispatch
 ) -> Response:
     """Cancel an order, which only a PENDING one allows. The cancelled order stays readable."""
-    command = ChangeStatus(
-        command_id=_command_id(order_id, key),
-        status=OrderStatus.CANCELLED,
-        changed_by=ANONYMOUS,
-        expected_version=_expected_version(if_match),
-    )
-    return await _change(order_id, command, dispatch, wait=wait)
+    command = asked.to_change(order_id, OrderStatus.CANCELLED, version)
+    return await _change(order_id, command, asked, dispatch)
 
 
-async def _change(order_id: UUID, command: ChangeStatus, dispatch: Dispatcher, *, wait: bool) -> Response:
-    answer = await dispatch.change(order_id, command, wait=wait)
+async def _change(order_id: UUID, command: ChangeStatus, asked: Asking, dispatch: Dispatcher) -> Response:
+    if asked.dry_run:
+        return _foreseen(await dispatch.foresee(order_id, command))
+    answer = await dispatch.change(order_id, command, wait=asked.wait)
     if answer is None:
         return _accepted(order_id, command.command_id)
     return _order(answer)
+
+
+def _foreseen(answer: Answer) -> Response:
+    """What would happen: no version to match, and no address, because nothing is there."""
+    body = OrderView.of(answer.order).model_dump_json()
+    return Response(body, media_type="application/json")
 
 
 def _order(answer: Answer, status: HTTPStatus = HTTPStatus.OK, **headers: str) -> Response:

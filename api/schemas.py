@@ -114,10 +114,12 @@ class NewOrderBody(_Request):
     currency: Annotated[str, Field(description="ISO 4217 code.", examples=["USD"])] = DEFAULT_CURRENCY
     items: Annotated[list[NewLineItemBody], Field(min_length=1, max_length=MAX_ITEMS)]
 
-    def command(self, order_id: UUID) -> PlaceOrder:
+    def command(self, order_id: UUID, placed_by: str, request_id: str) -> PlaceOrder:
         """The command that the body means."""
         return PlaceOrder(
             order_id=order_id,
+            placed_by=placed_by,
+            request_id=request_id,
             customer_id=self.customer_id,
             currency=self.currency,
             items=tuple(
@@ -135,7 +137,10 @@ class StatusBody(_Request):
     )
 
     status: OrderStatus
-    changed_by: Identifier = "api"
+    changed_by: Annotated[
+        Identifier | None,
+        Field(description="Who wants it; with an API key, whom the key's holder acts for."),
+    ] = None
     reason: Reason | None = None
 
 
@@ -210,6 +215,63 @@ class OrderHistory(_Response):
 
     order_id: UUID
     history: list[StatusChangeView]
+
+
+class RejectionView(_Response):
+    """A signal that the order refused; what it said is null where it could not be read."""
+
+    command_id: str | None = None
+    status: str | None = None
+    changed_by: str | None = None
+    rejected_at: datetime
+    reason: str
+
+
+class ExplainedWorkflow(_Response):
+    """The workflow that owns the order, as Temporal has it."""
+
+    id: str
+    run_id: str
+    status: str
+    started_at: datetime
+    closed_at: datetime | None = None
+    history_events: int
+    web_ui: str
+
+
+class ExplainedTask(_Response):
+    """A workflow task that no worker has finished."""
+
+    attempt: int
+    scheduled_at: datetime | None = None
+
+
+class ExplainedActivity(_Response):
+    """An activity that has not succeeded yet."""
+
+    type: str
+    state: str
+    attempt: int
+    last_failure: str | None = None
+    next_attempt_at: datetime | None = None
+
+
+class Explanation(_Response):
+    """What an order waits for. `version` is the workflow's, `projected_version` PostgreSQL's.
+
+    `workflow` is null once Temporal has forgotten it, `projected_version` where PostgreSQL has no order or
+    cannot be asked.
+    """
+
+    order_id: UUID
+    waits_for: str
+    status: OrderStatus | None = None
+    version: int | None = None
+    projected_version: int | None = None
+    workflow: ExplainedWorkflow | None = None
+    pending_task: ExplainedTask | None = None
+    pending_activities: list[ExplainedActivity]
+    rejections: list[RejectionView]
 
 
 class Accepted(_Response):

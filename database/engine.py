@@ -11,6 +11,7 @@ from settings import Settings
 
 # The classes of SQLSTATE that mean "not now": connection, resources, operator intervention.
 _OUTAGES = ("08", "53", "57")
+_UNDEFINED_TABLE = "42P01"
 
 
 class DatabaseUnavailable(Exception):  # noqa: N818 - the name is the fact
@@ -47,6 +48,11 @@ def create_engine(settings: Settings, application_name: str) -> AsyncEngine:
             },
         },
     )
+
+
+def is_unmigrated(error: DBAPIError) -> bool:
+    """Whether a statement failed because its table is not there yet."""
+    return getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE
 
 
 @asynccontextmanager

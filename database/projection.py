@@ -1,5 +1,6 @@
 """Writing the projection: one transaction, idempotent, in any order, never backwards."""
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid5
 
@@ -11,6 +12,22 @@ from database.engine import connected
 from database.tables import order_items, order_status_history, orders
 from orders.order import OrderRecord
 
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What the three tables hold of an order: items by position, history by version."""
+
+    order: Row
+    items: tuple[Row, ...]
+    history: tuple[Row, ...]
+
+
+def rows_of(record: OrderRecord) -> Rows:
+    """What the three tables hold once the record is projected."""
+    return Rows(order=_order_row(record), items=_item_rows(record), history=_history_rows(record))
+
 
 async def project(engine: AsyncEngine, record: OrderRecord) -> None:
     """Bring PostgreSQL at least as far as the record.
@@ -21,12 +38,13 @@ async def project(engine: AsyncEngine, record: OrderRecord) -> None:
     A decision that was projected, and lost to a crash before Temporal had it, is made again at a later
     time: of two decisions for one version the later one is the recorded one, and replaces the other.
     """
+    rows = rows_of(record)
     async with connected(engine) as connection:
         await connection.execution_options(isolation_level="READ COMMITTED")
         async with connection.begin():
-            await connection.execute(_ORDER, _order_row(record))
-            await connection.execute(_ITEMS, _item_rows(record))
-            await connection.execute(_HISTORY, _history_rows(record))
+            await connection.execute(_ORDER, rows.order)
+            await connection.execute(_ITEMS, list(rows.items))
+            await connection.execute(_HISTORY, list(rows.history))
 
 
 _INSERT_ORDER = insert(orders)
@@ -49,7 +67,7 @@ _HISTORY = _INSERT_HISTORY.on_conflict_do_update(
 )
 
 
-def _order_row(record: OrderRecord) -> dict[str, Any]:
+def _order_row(record: OrderRecord) -> Row:
     order = record.order
     return {
         "id": order.id,
@@ -63,8 +81,8 @@ def _order_row(record: OrderRecord) -> dict[str, Any]:
     }
 
 
-def _item_rows(record: OrderRecord) -> list[dict[str, Any]]:
-    return [
+def _item_rows(record: OrderRecord) -> tuple[Row, ...]:
+    return tuple(
         {
             "id": item.id,
             "order_id": record.order.id,
@@ -74,11 +92,11 @@ def _item_rows(record: OrderRecord) -> list[dict[str, Any]]:
             "unit_price": item.unit_price,
         }
         for position, item in enumerate(record.order.items)
-    ]
+    )
 
 
-def _history_rows(record: OrderRecord) -> list[dict[str, Any]]:
-    return [
+def _history_rows(record: OrderRecord) -> tuple[Row, ...]:
+    return tuple(
         {
             "id": uuid5(record.order.id, f"version-{change.version}"),
             "order_id": record.order.id,
@@ -93,4 +111,4 @@ def _history_rows(record: OrderRecord) -> list[dict[str, Any]]:
             "request_id": change.request_id,
         }
         for change in record.history
-    ]
+    )

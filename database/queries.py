@@ -1,13 +1,13 @@
 """Reading the projection. Every statement but a count walks an index; `tests/database` looks at the plans."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, exists, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from database.engine import connected
@@ -25,6 +25,10 @@ class OrderFilter:
     customer_id: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+
+
+class UnknownKey(LookupError):  # noqa: N818 - the name is the fact
+    """No order has the key after which a list was to go on."""
 
 
 async def check_reachable(engine: AsyncEngine) -> None:
@@ -56,28 +60,40 @@ async def get_record(engine: AsyncEngine, order_id: UUID) -> OrderRecord | None:
     return OrderRecord(order=order, history=history[: order.version])
 
 
-async def list_orders(  # noqa: PLR0913 - a page is what these say together
+async def list_orders(
     engine: AsyncEngine,
     wanted: OrderFilter,
     *,
     limit: int,
-    offset: int = 0,
     after: OrderKey | None = None,
     newest_first: bool = True,
 ) -> list[Order]:
-    """At most `limit` orders: those after a key, or those that follow the first `offset` ones."""
-    page = select(orders).where(*_conditions(wanted)).order_by(*_list_order(newest_first=newest_first))
-    if after is not None:
-        page = page.where(_literal(after) > _KEY if newest_first else _literal(after) < _KEY)
+    """At most `limit` orders, from the start of the list or after a key.
+
+    Raises:
+        UnknownKey: no order has the key. Orders are never deleted, so none ever had it.
+    """
+    page = _page(wanted, newest_first=newest_first, limit=limit, after=after)
     async with connected(engine) as connection:
-        return await _read_orders(connection, page.limit(limit).offset(offset), newest_first=newest_first)
+        if after is not None and not await _is_key(connection, after):
+            raise UnknownKey
+        return await _read_orders(connection, page, newest_first=newest_first)
 
 
-async def count_orders(engine: AsyncEngine, wanted: OrderFilter) -> int:
-    """The exact number of orders that the filter lets through."""
-    statement = select(func.count()).select_from(orders).where(*_conditions(wanted))
+async def list_numbered(
+    engine: AsyncEngine, wanted: OrderFilter, *, limit: int, offset: int, newest_first: bool = True
+) -> tuple[list[Order], int]:
+    """At most `limit` orders after the first `offset` ones, and the exact number of all, of one moment."""
+    count = select(func.count()).select_from(orders).where(*_conditions(wanted))
+    page = _page(wanted, newest_first=newest_first, limit=limit, offset=offset)
     async with connected(engine) as connection:
-        return (await connection.execute(statement)).scalar_one()
+        # One snapshot for both statements: an order that arrives between them is in neither.
+        await connection.execution_options(isolation_level="REPEATABLE READ")
+        async with connection.begin():
+            total = (await connection.execute(count)).scalar_one()
+            if offset >= total:
+                return [], total
+            return await _read_orders(connection, page, newest_first=newest_first), total
 
 
 async def list_pending_keys(
@@ -93,7 +109,7 @@ async def list_pending_keys(
     statement = (
         select(orders.c.created_at, orders.c.id)
         .where(*_conditions(pending))
-        .order_by(*_list_order(newest_first=False))
+        .order_by(orders.c.created_at, orders.c.id)
         .limit(limit)
     )
     if after is not None:
@@ -112,9 +128,47 @@ def _literal(key: OrderKey) -> ColumnElement[Any]:
     return tuple_(literal(key.created_at), literal(key.order_id))
 
 
-def _list_order(*, newest_first: bool) -> tuple[ColumnElement[Any], ...]:
-    keys = (orders.c.created_at, orders.c.id)
-    return tuple(key.desc() for key in keys) if newest_first else keys
+def _page(
+    wanted: OrderFilter,
+    *,
+    newest_first: bool,
+    limit: int,
+    offset: int = 0,
+    after: OrderKey | None = None,
+) -> Select[Any]:
+    """A page of orders, such that PostgreSQL reads no more of an index than `offset + limit` orders.
+
+    Several statuses are several stretches of an index, which PostgreSQL would sort as a whole, or seek
+    by walking all orders. So each gives a page of its own, and these are merged. Only those of a customer
+    are filtered: they are one stretch, and no longer than the customer's list.
+    """
+    if len(wanted.statuses) > 1 and wanted.customer_id is None:
+        stretches = union_all(
+            *(
+                _page(
+                    replace(wanted, statuses=(status,)),
+                    newest_first=newest_first,
+                    limit=offset + limit,
+                    after=after,
+                )
+                for status in wanted.statuses
+            )
+        ).subquery("stretches")
+        page, keys = select(stretches), (stretches.c.created_at, stretches.c.id)
+    else:
+        page, keys = select(orders).where(*_conditions(wanted)), (orders.c.created_at, orders.c.id)
+        if after is not None:
+            page = page.where(_literal(after) > _KEY if newest_first else _literal(after) < _KEY)
+    return page.order_by(*_ordered(keys, newest_first=newest_first)).limit(limit).offset(offset)
+
+
+def _ordered(keys: Sequence[ColumnElement[Any]], *, newest_first: bool) -> list[ColumnElement[Any]]:
+    return [key.desc() if newest_first else key for key in keys]
+
+
+async def _is_key(connection: AsyncConnection, key: OrderKey) -> bool:
+    statement = select(exists().where(orders.c.id == key.order_id, orders.c.created_at == key.created_at))
+    return (await connection.execute(statement)).scalar_one()
 
 
 def _conditions(wanted: OrderFilter) -> list[ColumnElement[bool]]:
@@ -147,11 +201,10 @@ async def _read_history(connection: AsyncConnection, order_id: UUID) -> tuple[St
 async def _read_orders(connection: AsyncConnection, page: Select[Any], *, newest_first: bool) -> list[Order]:
     """Run a selection of orders together with their items, in one statement."""
     chosen = page.subquery("orders")
-    created_at, order_id = (chosen.c.created_at, chosen.c.id)
-    keys = (created_at.desc(), order_id.desc()) if newest_first else (created_at, order_id)
+    keys = _ordered((chosen.c.created_at, chosen.c.id), newest_first=newest_first)
     statement = (
         select(chosen, *(order_items.c[name].label(f"item_{name}") for name in _ITEM_COLUMNS))
-        .join(order_items, order_items.c.order_id == order_id)
+        .join(order_items, order_items.c.order_id == chosen.c.id)
         .order_by(*keys, order_items.c.position)
     )
     rows = (await connection.execute(statement)).all()

@@ -10,6 +10,9 @@ PROMOTION_QUEUE: Final = "promotion"
 PROMOTION_SCHEDULE_ID: Final = "order-promotion"
 PROMOTION_WORKFLOW_ID: Final = "order-promotion"
 
+CHECKUP_SCHEDULE_ID: Final = "order-checkup"
+CHECKUP_WORKFLOW_ID: Final = "order-checkup"
+
 UPDATE_STATUS_SIGNAL: Final = "update_status"
 
 STATUS_ATTRIBUTE: Final = "OrderStatus"
@@ -25,6 +28,15 @@ _IDEMPOTENCY = UUID("7d1a4c52-3f0e-4b0b-9a53-5c8f6f0f2a11")
 def workflow_id(order_id: UUID) -> str:
     """The id of the workflow that owns the order."""
     return f"{_WORKFLOW_PREFIX}{order_id}"
+
+
+def order_id_of(workflow_id: str) -> UUID | None:
+    """The id of the order that a workflow owns; None where the workflow's id is no order's."""
+    try:
+        order_id = UUID(workflow_id.removeprefix(_WORKFLOW_PREFIX))
+    except ValueError:
+        return None
+    return order_id if workflow_id == f"{_WORKFLOW_PREFIX}{order_id}" else None
 
 
 def idempotent_order_id(caller: str, key: str) -> UUID:

@@ -38,6 +38,7 @@ NAMESPACES = (
     "worker",
     "door",
     "demo",
+    "doctor",
 )
 
 # A run is long enough to continue as new after so many events, so that a test can get there.

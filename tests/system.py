@@ -16,6 +16,7 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 
 from api.app import create_app
 from api.dispatch import Dispatcher
+from doctor.checkup import CheckupWorkflow
 from orders.names import workflow_id
 from orders.order import Order
 from settings import Settings
@@ -63,7 +64,10 @@ class System:
         """A client of the API, which runs in this process."""
         app = create_app(self.settings, self.client, self.engine)
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+        async with (
+            app.router.lifespan_context(app),
+            httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client,
+        ):
             yield client
 
     async def replay_everything(self) -> int:
@@ -71,7 +75,7 @@ class System:
         replayer = a_replayer()
         replayed = 0
         async for execution in self.client.list_workflows():
-            if execution.workflow_type not in {"OrderWorkflow", "PromotionWorkflow"}:
+            if execution.workflow_type not in {"OrderWorkflow", "PromotionWorkflow", "CheckupWorkflow"}:
                 continue  # the server's own scheduler
             handle = self.client.get_workflow_handle(execution.id, run_id=execution.run_id)
             await replayer.replay_workflow(await handle.fetch_history())
@@ -82,7 +86,7 @@ class System:
 def a_replayer() -> Replayer:
     """A replayer of our workflows, as strict as the workers of the tests."""
     return Replayer(
-        workflows=[OrderWorkflow, PromotionWorkflow],
+        workflows=[OrderWorkflow, PromotionWorkflow, CheckupWorkflow],
         data_converter=pydantic_data_converter,
         workflow_runner=STRICT_SANDBOX,
     )

@@ -26,6 +26,24 @@ async def without_postgresql(system: System) -> AsyncIterator[System]:
 
 
 @asynccontextmanager
+async def with_a_line_to_postgresql(system: System) -> AsyncIterator[tuple[System, "Line"]]:
+    """The same system, connected to PostgreSQL over a line that can be cut."""
+    url = make_url(system.settings.require_database_url())
+    line = Line(str(url.host), int(url.port or 0))
+    async with await asyncio.start_server(line.carry, "127.0.0.1", 0) as server:
+        url = url.set(port=server.sockets[0].getsockname()[1])
+        settings = system.settings.model_copy(
+            update={"database_url": url.render_as_string(hide_password=False)}
+        )
+        engine = create_engine(settings, application_name="tests-line-to-postgresql")
+        try:
+            yield replace(system, engine=engine), line
+        finally:
+            line.cut()
+            await engine.dispose()
+
+
+@asynccontextmanager
 async def with_a_slow_postgresql(system: System) -> AsyncIterator[System]:
     """The same system where every statement on orders takes longer than its time."""
     settings = system.settings.model_copy(update={"database_statement_timeout": 0.2})

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from api.bodies import StrictRoute
+from api.guard import GuardedRoute
 from api.routes import router
 from tests.api.contract import Contract, examples, fits
 
@@ -55,6 +55,7 @@ async def test_every_call_of_the_contract_is_documented_once(contract: Contract)
         ("DELETE", "/orders/{order_id}"),
         ("PUT", "/orders/{order_id}/status"),
         ("GET", "/orders/{order_id}/history"),
+        ("GET", "/orders/{order_id}/explain"),
         ("GET", "/health"),
         ("GET", "/health/live"),
         ("GET", "/health/ready"),
@@ -116,4 +117,4 @@ async def test_calls_have_names_summaries_and_descriptions(contract: Contract) -
 
 
 def test_every_call_on_orders_reads_its_body_strictly() -> None:
-    assert {type(route) for route in router.routes} == {StrictRoute}
+    assert {type(route) for route in router.routes} == {GuardedRoute}

@@ -1,13 +1,25 @@
 """GET /orders/."""
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 
+from api.cursors import Cursor
+from database.queries import OrderFilter
+from orders.order import OrderKey
 from tests.api.conftest import Json, move, place
 from tests.system import a_customer
+
+
+TIME = (
+    "must be a time of RFC 3339 with a zone and at most 6 decimals, such as 2026-01-31T09:30:00Z "
+    "(in an address, + is written %2B)"
+)
 
 
 async def some_orders(http: httpx2.AsyncClient, number: int, *moves: str) -> list[Json]:
@@ -205,9 +217,9 @@ async def test_a_page_may_hold_from_one_to_a_thousand_orders(http: httpx2.AsyncC
         ("colour=red", "query.colour"),
         ("offset=10", "query.offset"),
         (f"cursor={'x' * 201}", "query.cursor"),
-        ("cursor=", "query"),
-        ("cursor=bm90IGEgY3Vyc29y", "query"),
-        ("cursor=%ff", "query"),
+        ("cursor=", "query.cursor"),
+        ("cursor=bm90IGEgY3Vyc29y", "query.cursor"),
+        ("cursor=%ff", "query.cursor"),
     ],
 )
 async def test_a_query_that_has_no_meaning_is_refused_and_its_place_named(
@@ -244,12 +256,149 @@ async def test_a_page_and_a_cursor_exclude_each_other(http: httpx2.AsyncClient) 
     assert response.json()["detail"] == "query: page and cursor exclude each other"
 
 
-async def test_a_cursor_serves_only_the_order_in_which_it_was_given(http: httpx2.AsyncClient) -> None:
+NO_CURSOR = "is not a cursor of this list"
+OF_ANOTHER_LIST = "belongs to a list with other filters or another sort, or has been changed"
+
+
+async def refusal(http: httpx2.AsyncClient, **query: Any) -> list[Json]:  # noqa: ANN401 - as above
+    """What is wrong with a query that is refused."""
+    response = await http.get("/orders/", params=query)
+    assert response.status_code == 422, response.text
+    errors: list[Json] = response.json()["errors"]
+    return errors
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"sort": "created_at"},
+        {"customer_id": None},
+        {"customer_id": "somebody-else"},
+        {"status": "PENDING"},
+        {"created_after": "2026-01-01T00:00:00Z"},
+        {"created_before": "9000-01-01T00:00:00Z"},
+    ],
+    ids=str,
+)
+async def test_a_cursor_serves_only_the_list_in_which_it_was_given(
+    http: httpx2.AsyncClient, other: Json
+) -> None:
+    orders = await some_orders(http, 2)
+    query = {"customer_id": orders[0]["customer_id"], "limit": 1}
+    cursor = (await listed(http, **query))["next_cursor"]
+    changed = {name: value for name, value in (query | other).items() if value is not None}
+
+    assert [{"place": "query.cursor", "reason": OF_ANOTHER_LIST}] == await refusal(
+        http, **changed, cursor=cursor
+    )
+
+
+async def test_a_cursor_serves_pages_of_any_length_and_the_same_filters_however_written(
+    http: httpx2.AsyncClient,
+) -> None:
+    orders = await some_orders(http, 3)
+    query = {"customer_id": orders[0]["customer_id"]}
+    cursor = (
+        await listed(
+            http, **query, limit=1, status=["PENDING", "SHIPPED"], created_after="2026-01-01T00:00:00Z"
+        )
+    )["next_cursor"]
+
+    rest = await listed(
+        http,
+        **query,
+        limit=2,
+        status=["SHIPPED", "PENDING", "SHIPPED"],
+        created_after="2026-01-01T01:00:00.000+01:00",
+        sort="-created_at",
+        cursor=cursor,
+    )
+
+    assert ids(rest["orders"]) == [orders[1]["id"], orders[0]["id"]]
+
+
+async def test_no_character_of_a_cursor_can_be_changed(http: httpx2.AsyncClient) -> None:
     orders = await some_orders(http, 2)
     query = {"customer_id": orders[0]["customer_id"], "limit": 1}
     cursor = (await listed(http, **query))["next_cursor"]
 
-    response = await http.get("/orders/", params=query | {"cursor": cursor, "sort": "created_at"})
+    for place, character in enumerate(cursor):
+        for other in {"A", "Q", "_", "+", " "} - {character}:
+            changed = cursor[:place] + other + cursor[place + 1 :]
+            [error] = await refusal(http, **query, cursor=changed)
+            assert error["place"] == "query.cursor"
+            assert error["reason"] in {NO_CURSOR, OF_ANOTHER_LIST}
+    for changed in (cursor[:-1], cursor[1:], f"{cursor}=", cursor.swapcase(), cursor[::-1]):
+        [error] = await refusal(http, **query, cursor=changed)
+        assert error["place"] == "query.cursor"
+
+
+async def test_a_position_that_somebody_has_made_up_is_none(http: httpx2.AsyncClient) -> None:
+    orders = await some_orders(http, 2)
+    customer = orders[0]["customer_id"]
+    placed_at = datetime.fromisoformat(orders[1]["created_at"])
+    wanted = OrderFilter(customer_id=customer)
+    genuine = OrderKey(created_at=placed_at, order_id=UUID(orders[1]["id"]))
+
+    def written(key: OrderKey) -> str:
+        return Cursor.of(key, wanted, newest_first=True).encode()
+
+    page = await listed(http, customer_id=customer, cursor=written(genuine))
+    assert ids(page["orders"]) == [orders[0]["id"]]
+    for made_up in (
+        replace(genuine, order_id=uuid4()),
+        replace(genuine, created_at=placed_at + timedelta(microseconds=1)),
+        replace(genuine, created_at=datetime.max.replace(tzinfo=UTC)),
+        replace(genuine, created_at=datetime.min.replace(tzinfo=UTC)),
+    ):
+        assert [{"place": "query.cursor", "reason": NO_CURSOR}] == await refusal(
+            http, customer_id=customer, cursor=written(made_up)
+        )
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("sort=total_amount", "Input should be '-created_at' or 'created_at'"),
+        ("sort=", "Input should be '-created_at' or 'created_at'"),
+        ("created_after=0", TIME),
+        ("created_after=1767225600", TIME),
+        ("created_before=-1", TIME),
+        ("created_before=2026-01-01", TIME),
+        ("created_before=2026-01-01T00:00:00", TIME),
+        ("created_before=2026-01-01T00:00Z", TIME),
+        ("created_before=2026-01-01T00:00:00.1234567Z", TIME),
+        ("created_before=2026-01-01T00:00:00+01:00", TIME),
+        ("limit=1.0", "must be a whole number in digits"),
+        ("limit=1_0", "must be a whole number in digits"),
+        ("limit=%2B1", "must be a whole number in digits"),
+        ("page=%201", "must be a whole number in digits"),
+        ("cursor=", NO_CURSOR),
+    ],
+)
+async def test_a_refusal_says_what_is_allowed(http: httpx2.AsyncClient, query: str, reason: str) -> None:
+    response = await http.get(f"/orders/?{query}")
 
     assert response.status_code == 422
-    assert response.json()["detail"] == "query: cursor belongs to the other sort"
+    place = f"query.{query.partition('=')[0]}"
+    assert response.json()["errors"] == [{"place": place, "reason": reason}]
+
+
+@pytest.mark.parametrize(
+    "name", ["customer_id", "created_after", "created_before", "sort", "page", "limit", "cursor"]
+)
+@pytest.mark.parametrize("second", ["1", "2"])
+async def test_what_means_one_thing_is_given_once(http: httpx2.AsyncClient, name: str, second: str) -> None:
+    response = await http.get(f"/orders/?{name}=1&{name}={second}")
+
+    assert response.status_code == 422
+    assert response.json()["errors"] == [{"place": f"query.{name}", "reason": "must be given once"}]
+
+
+@pytest.mark.parametrize(
+    "written", ["2026-01-01T00:00:00Z", "2026-01-01t00:00:00.5z", "2026-01-01 01:00:00.123456+01:00"]
+)
+async def test_a_time_may_be_written_in_every_way_of_the_standard(
+    http: httpx2.AsyncClient, written: str
+) -> None:
+    await listed(http, created_after=written, limit=1)

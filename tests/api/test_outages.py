@@ -10,9 +10,9 @@ import pytest
 
 from tests.api.conftest import Json, a_body, api_of, impatient, move, place, put, read
 from tests.api.outages import (
+    with_a_line_to_postgresql,
     with_a_line_to_temporal,
     with_a_slow_postgresql,
-    without_postgresql,
     without_temporal,
 )
 from tests.system import System, eventually
@@ -128,7 +128,8 @@ async def test_a_read_without_postgresql_asks_to_come_back(
 ) -> None:
     order = await place(http)
 
-    async with without_postgresql(system) as broken, api_of(broken) as cut:
+    async with with_a_line_to_postgresql(system) as (broken, line), api_of(broken) as cut:
+        line.cut()
         response = await cut.get(path.format(order["id"]))
 
     assert_unavailable(response, "database_unavailable")
@@ -152,7 +153,8 @@ async def test_a_write_whose_outcome_nobody_can_read_is_accepted_and_carried_out
 ) -> None:
     order = await place(http)
 
-    async with without_postgresql(impatient(system)) as broken, api_of(broken) as cut:
+    async with with_a_line_to_postgresql(impatient(system)) as (broken, line), api_of(broken) as cut:
+        line.cut()
         response = await cut.request(method, path.format(order["id"]), json=body)
 
     assert response.status_code == 202
@@ -170,7 +172,8 @@ async def test_without_postgresql_the_workflow_answers_for_an_order_that_is_over
     order = await move(http, await place(http), "CANCELLED")
     await system.handle(order["id"]).result()
 
-    async with without_postgresql(system) as broken, api_of(broken) as cut:
+    async with with_a_line_to_postgresql(system) as (broken, line), api_of(broken) as cut:
+        line.cut()
         response = await put(cut, order, "PROCESSING")
 
     assert (response.status_code, response.json()["current_status"]) == (409, "CANCELLED")

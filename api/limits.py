@@ -1,0 +1,147 @@
+"""How much is enough: of requests from one caller, of commands to one order, of work in hand at once."""
+
+import ipaddress
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil
+from uuid import UUID
+
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import StorageError
+
+from settings import Settings
+
+logger = logging.getLogger("api.limits")
+
+COMMANDS_PER_ORDER = 60
+"""Commands that an order is sent in a minute. It can carry out four in its life, but racing retries count.
+Temporal takes 10,000 of one run, which cannot be renewed while PostgreSQL is away: so an order stands
+almost three hours of flooding."""
+
+_REDIS_PATIENCE_SECONDS = 0.25
+_REDIS_REST_SECONDS = 5.0
+_IPV6_HOUSEHOLD = 64
+
+
+class TooMany(Exception):  # noqa: N818 - the name is the fact
+    """A limit is reached; `str()` says which, `retry_after` in how many seconds to come again."""
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class Overloaded(Exception):  # noqa: N818 - the name is the fact
+    """As many requests are in hand as this process takes."""
+
+
+class RequestLimit:
+    """Requests that one caller may make in a minute, counted here or, for several processes, in Redis."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._limit = RateLimitItemPerMinute(settings.rate_limit)
+        self._here = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._shared = _counting_in_redis(settings.rate_limit_redis_url)
+        self._rests_until = 0.0
+
+    async def count(self, caller: str) -> tuple[bool, dict[str, str]]:
+        """Count a request: whether it is within the limit, and the fields that tell the caller.
+
+        The fields are those of draft-ietf-httpapi-ratelimit-headers.
+        """
+        if self._shared and time.monotonic() >= self._rests_until:
+            try:
+                return await self._count(self._shared, caller)
+            except StorageError as error:
+                # The limit protects the orders; it must not become a reason not to serve them.
+                logger.warning("Redis does not count, so this process does: %s", error.storage_error)
+                self._rests_until = time.monotonic() + _REDIS_REST_SECONDS
+        return await self._count(self._here, caller)
+
+    async def _count(
+        self, limiter: SlidingWindowCounterRateLimiter, caller: str
+    ) -> tuple[bool, dict[str, str]]:
+        is_within = await limiter.hit(self._limit, caller)
+        reset_at, remaining = await limiter.get_window_stats(self._limit, caller)
+        wait = max(1, ceil(reset_at - time.time()))
+        fields = {
+            "RateLimit-Policy": f'"caller";q={self._limit.amount};w={self._limit.get_expiry()}',
+            "RateLimit": f'"caller";r={remaining};t={wait}',
+        }
+        return is_within, fields if is_within else fields | {"Retry-After": str(wait)}
+
+
+def _counting_in_redis(url: str | None) -> SlidingWindowCounterRateLimiter | None:
+    if url is None:
+        return None
+    storage = RedisStorage(
+        f"async+{url}",
+        wrap_exceptions=True,
+        implementation="redispy",
+        key_prefix="orders",
+        socket_timeout=_REDIS_PATIENCE_SECONDS,
+        socket_connect_timeout=_REDIS_PATIENCE_SECONDS,
+    )
+    return SlidingWindowCounterRateLimiter(storage)
+
+
+class CommandLimit:
+    """Commands that one order is sent in a minute by this process, so that nobody can flood its history."""
+
+    def __init__(self) -> None:
+        self._minute = 0
+        self._counts: Counter[UUID] = Counter()
+
+    def count(self, order_id: UUID) -> None:
+        """Count a command that is about to be sent.
+
+        Raises:
+            TooMany: the order was sent too many.
+        """
+        minute, second = divmod(int(time.monotonic()), 60)
+        if minute != self._minute:
+            self._minute = minute
+            self._counts.clear()
+        self._counts[order_id] += 1
+        if self._counts[order_id] > COMMANDS_PER_ORDER:
+            detail = f"Order {order_id} was sent {COMMANDS_PER_ORDER} commands within a minute"
+            raise TooMany(detail, retry_after=60 - second)
+
+
+class Capacity:
+    """Requests that this process has in hand at once; more are refused rather than queued without end."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._in_hand = 0
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Have one request more in hand for the length of the block.
+
+        Raises:
+            Overloaded: there are as many already as there may be.
+        """
+        if self._in_hand >= self._most:
+            raise Overloaded
+        self._in_hand += 1
+        try:
+            yield
+        finally:
+            self._in_hand -= 1
+
+
+def address_group(host: str) -> str:
+    """What counts as one caller without a key: an IPv4 address, or the IPv6 network of one household."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    return str(ipaddress.ip_network((address, _IPV6_HOUSEHOLD), strict=False))
