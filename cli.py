@@ -100,6 +100,9 @@ def demo(
     api_url: Annotated[
         str, typer.Argument(help="Where the API answers; by default as ORDERS_API_HOST and _PORT say.")
     ] = "",
+    key: Annotated[
+        str | None, typer.Option(envvar="ORDERS_API_KEY", help="An API key, where the API asks for one.")
+    ] = None,
 ) -> None:
     """Walk through the whole system and show what it answers; `orders dev` must be running."""
     from demo import run_demo
@@ -108,7 +111,7 @@ def demo(
 
     with _leaving(OSError):
         settings = load_settings()
-        leave(run_demo(api_url or f"http://{settings.api_host}:{settings.api_port}", settings))
+        leave(run_demo(api_url or f"http://{settings.api_host}:{settings.api_port}", settings, key))
 
 
 @app.command()

@@ -32,11 +32,14 @@ class _UnexpectedAnswer(Exception):  # noqa: N818 - the name is the fact
     """The system did not do what it promises."""
 
 
-def run_demo(api_url: str, settings: Settings) -> int:
-    """Walk through the system and check each answer; 0 when all were right, 1 when one was not."""
+def run_demo(api_url: str, settings: Settings, key: str | None = None) -> int:
+    """Walk through the system and check each answer; 0 when all were right, 1 when one was not.
+
+    `key` is an API key with every scope, where the API asks for one.
+    """
     console = Console(highlight=False)
     try:
-        asyncio.run(_walk(api_url.rstrip("/"), settings, console))
+        asyncio.run(_walk(api_url.rstrip("/"), settings, console, key))
     except (_UnexpectedAnswer, ConfigurationError) as problem:
         reason = str(problem)
     except RPCError as error:
@@ -49,9 +52,10 @@ def run_demo(api_url: str, settings: Settings) -> int:
     return 1
 
 
-async def _walk(api_url: str, settings: Settings, console: Console) -> None:
+async def _walk(api_url: str, settings: Settings, console: Console, key: str | None) -> None:
     client = await connect()
-    async with httpx2.AsyncClient(base_url=api_url, timeout=_PATIENCE_SECONDS) as http:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with httpx2.AsyncClient(base_url=api_url, timeout=_PATIENCE_SECONDS, headers=headers) as http:
         walk = _Walk(http, client, console)
         await walk.lead(f"{settings.temporal_ui_url}/namespaces/{client.namespace}/workflows")
 
