@@ -5,7 +5,8 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -58,6 +59,31 @@ def schedule() -> None:
     declare_schedule()
 
 
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write; it must not be there yet.")],
+) -> None:
+    """Write the database of DATABASE_URL to a file, as of one moment, while everything runs."""
+    from backup import BackupError
+    from backup import backup as write_backup
+    from settings import load_settings
+
+    with _leaving(BackupError, OSError):
+        write_backup(load_settings(), file)
+
+
+@app.command()
+def restore(file: Annotated[Path, typer.Argument(help="A file that `orders backup` has written.")]) -> None:
+    """Fill the empty database of DATABASE_URL from a backup; `orders doctor --repair` then updates it."""
+    from backup import BackupError
+    from backup import restore as read_backup
+    from database.engine import DatabaseUnavailable
+    from settings import load_settings
+
+    with _leaving(BackupError, DatabaseUnavailable, OSError):
+        read_backup(load_settings(), file)
+
+
 keys_app = typer.Typer(help="API keys: who may call the API, and for what.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
@@ -66,8 +92,10 @@ app.add_typer(keys_app, name="keys")
 def create_key(
     name: Annotated[str, typer.Argument(help="Whom the key is for, as histories and logs show it.")],
     scope: Annotated[
-        list[Literal["orders:read", "orders:write", "orders:operate"]],
-        typer.Option(help="What it allows; may be given several times. Everything by default."),
+        list[str],
+        typer.Option(
+            help="orders:read, orders:write or orders:operate; several may be given. All by default."
+        ),
     ] = [],  # noqa: B006 - Typer copies it
 ) -> None:
     """Make a key and print it, this once: only a digest of it is kept."""

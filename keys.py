@@ -22,8 +22,10 @@ def create_key(name: str, scopes: Sequence[str]) -> None:
     Raises:
         ConfigurationError: no database is configured, or it is not migrated.
         DatabaseUnavailable: PostgreSQL cannot be reached.
-        ValueError: a key cannot have this name.
+        ValueError: a key cannot have this name, or there is no such scope.
     """
+    if unknown := sorted(set(scopes) - set(Scope)):
+        raise ValueError(f"there is no scope {unknown[0]!r}; there are {', '.join(Scope)}")
     text, key = make_key(name, [Scope(scope) for scope in scopes] or list(Scope))
     _run(lambda engine: keys.add_key(engine, key))
     sys.stdout.write(f"{text}\n")
