@@ -94,7 +94,7 @@ def create_key(
     scope: Annotated[
         list[str],
         typer.Option(
-            help="orders:read, orders:write or orders:operate; several may be given. All by default."
+            help="orders:read, orders:write or orders:operate; may be given several times. All by default."
         ),
     ] = [],  # noqa: B006 - Typer copies it
 ) -> None:
