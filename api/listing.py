@@ -59,7 +59,9 @@ def _plain_digits(value: Any) -> Any:  # noqa: ANN401 - whatever the client sent
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_in_utc)]
-WholeNumber = Annotated[int, BeforeValidator(_plain_digits)]
+# The limits stand before the validator, or OpenAPI would not show them.
+PageNumber = Annotated[int, Field(ge=1, le=LAST_PAGE_NUMBER), BeforeValidator(_plain_digits)]
+PageSize = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(_plain_digits)]
 
 
 class ListQuery(BaseModel):
@@ -74,10 +76,8 @@ class ListQuery(BaseModel):
     sort: Annotated[Literal["-created_at", "created_at"], Field(description="`-` is newest first.")] = (
         "-created_at"
     )
-    page: Annotated[WholeNumber | None, Field(ge=1, le=LAST_PAGE_NUMBER, description="The first is 1.")] = (
-        None
-    )
-    limit: Annotated[WholeNumber, Field(ge=1, le=1_000)] = 50
+    page: Annotated[PageNumber | None, Field(description="The first is 1.")] = None
+    limit: PageSize = 50
     cursor: Annotated[
         str | None,
         Field(

@@ -85,7 +85,7 @@ Identifier = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_IDENTIFIER_LENGTH), _by(check_identifier)
 ]
 Reason = Annotated[str, StringConstraints(max_length=MAX_REASON_LENGTH), _by(check_reason)]
-Amount = Annotated[Decimal, BeforeValidator(_plain_decimal), Field(gt=0, max_digits=24)]
+Amount = Annotated[Decimal, Field(gt=0, max_digits=24), BeforeValidator(_plain_decimal)]
 Quantity = Annotated[StrictInt, Field(ge=1, le=MAX_QUANTITY)]
 
 

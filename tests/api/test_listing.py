@@ -15,7 +15,6 @@ from orders.order import OrderKey
 from tests.api.conftest import Json, move, place
 from tests.system import a_customer
 
-
 TIME = (
     "must be a time of RFC 3339 with a zone and at most 6 decimals, such as 2026-01-31T09:30:00Z "
     "(in an address, + is written %2B)"
@@ -256,6 +255,16 @@ async def test_a_page_and_a_cursor_exclude_each_other(http: httpx2.AsyncClient) 
     assert response.json()["detail"] == "query: page and cursor exclude each other"
 
 
+async def test_what_is_allowed_is_documented(http: httpx2.AsyncClient) -> None:
+    call = (await http.get("/openapi.json")).json()["paths"]["/orders/"]["get"]
+    schemas = {parameter["name"]: parameter["schema"] for parameter in call["parameters"]}
+
+    assert set(schemas["sort"]["enum"]) == {"created_at", "-created_at"}
+    assert {"type": "integer", "minimum": 1, "maximum": 1_000_000} in schemas["page"]["anyOf"]
+    assert {"type": "integer", "minimum": 1, "maximum": 1_000}.items() <= schemas["limit"].items()
+    assert {"type": "string", "format": "date-time"} in schemas["created_after"]["anyOf"]
+
+
 NO_CURSOR = "is not a cursor of this list"
 OF_ANOTHER_LIST = "belongs to a list with other filters or another sort, or has been changed"
 
@@ -288,9 +297,9 @@ async def test_a_cursor_serves_only_the_list_in_which_it_was_given(
     cursor = (await listed(http, **query))["next_cursor"]
     changed = {name: value for name, value in (query | other).items() if value is not None}
 
-    assert [{"place": "query.cursor", "reason": OF_ANOTHER_LIST}] == await refusal(
-        http, **changed, cursor=cursor
-    )
+    assert await refusal(http, **changed, cursor=cursor) == [
+        {"place": "query.cursor", "reason": OF_ANOTHER_LIST}
+    ]
 
 
 async def test_a_cursor_serves_pages_of_any_length_and_the_same_filters_however_written(
@@ -322,9 +331,9 @@ async def test_no_character_of_a_cursor_can_be_changed(http: httpx2.AsyncClient)
     query = {"customer_id": orders[0]["customer_id"], "limit": 1}
     cursor = (await listed(http, **query))["next_cursor"]
 
-    for place, character in enumerate(cursor):
+    for position, character in enumerate(cursor):
         for other in {"A", "Q", "_", "+", " "} - {character}:
-            changed = cursor[:place] + other + cursor[place + 1 :]
+            changed = cursor[:position] + other + cursor[position + 1 :]
             [error] = await refusal(http, **query, cursor=changed)
             assert error["place"] == "query.cursor"
             assert error["reason"] in {NO_CURSOR, OF_ANOTHER_LIST}
@@ -351,9 +360,9 @@ async def test_a_position_that_somebody_has_made_up_is_none(http: httpx2.AsyncCl
         replace(genuine, created_at=datetime.max.replace(tzinfo=UTC)),
         replace(genuine, created_at=datetime.min.replace(tzinfo=UTC)),
     ):
-        assert [{"place": "query.cursor", "reason": NO_CURSOR}] == await refusal(
-            http, customer_id=customer, cursor=written(made_up)
-        )
+        assert await refusal(http, customer_id=customer, cursor=written(made_up)) == [
+            {"place": "query.cursor", "reason": NO_CURSOR}
+        ]
 
 
 @pytest.mark.parametrize(
