@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import load_dotenv
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -74,6 +74,26 @@ Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeV
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 
 
+def _deployment(value: str) -> str:
+    if not _DEPLOYMENT.fullmatch(value):
+        raise ValueError("must be at most 100 letters, digits, _ and -, and begin with a letter or digit")
+    return value
+
+
+def _build_id(value: str) -> str:
+    if not _BUILD_ID.fullmatch(value):
+        raise ValueError("must be at most 100 letters, digits, ., _ and -, and begin with a letter or digit")
+    return value
+
+
+# Narrower than Temporal's own rules: a worker whose version the server does not accept polls for ever and is
+# told nothing.
+_DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_BUILD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+Deployment = Annotated[str, AfterValidator(_deployment)]
+BuildId = Annotated[str, AfterValidator(_build_id)]
+
+
 class Settings(BaseSettings):
     """What the environment says, checked. Durations are seconds."""
 
@@ -98,6 +118,7 @@ class Settings(BaseSettings):
     api_port: Port = 8000
     api_allow_anonymous: bool = False
     api_concurrency: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    api_drain: Annotated[float, Field(ge=0, le=600)] = 0.0
     cors_origins: Annotated[Origins | None, NoDecode] = None
     rate_limit: Annotated[int, Field(ge=1, le=100_000_000)] = 60_000
     rate_limit_redis_url: RedisUrl | None = None
@@ -110,11 +131,23 @@ class Settings(BaseSettings):
 
     worker_cached_workflows: Annotated[int, Field(ge=10, le=100_000)] = 1_000
     worker_shutdown_grace: Annotated[float, Field(ge=0, le=600)] = 10.0
+    worker_deployment: Deployment | None = None
+    worker_build_id: Annotated[BuildId | None, Field(validate_default=True)] = None
 
     data_dir: Path = ROOT / ".data"
     postgres_port: Port = 5433
     temporal_port: Port = 7233
     temporal_ui_port: Port = 8233
+
+    @field_validator("worker_build_id")
+    @classmethod
+    def _is_of_a_deployment(cls, build_id: str | None, others: ValidationInfo) -> str | None:
+        """Refuse half a version; a deployment that was refused itself is told first."""
+        if "worker_deployment" in others.data and (build_id is None) != (
+            others.data["worker_deployment"] is None
+        ):
+            raise ValueError("must be set together with ORDERS_WORKER_DEPLOYMENT, or neither")
+        return build_id
 
     def require_database_url(self) -> str:
         """The SQLAlchemy URL of PostgreSQL, or a `ConfigurationError` that says what to set."""

@@ -1,53 +1,27 @@
 """The API process: `python -m api`."""
 
-import asyncio
-from collections.abc import Generator
-from contextlib import contextmanager
-from math import ceil
-
-import uvicorn
-
 import process
 from api.app import create_app
+from api.keys import refuse_exposure
+from api.server import Server, allow_many_connections
 from connection import connect
 from database.engine import create_engine
 from logs import configure_logs
 from settings import load_settings
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals to us: uvicorn would raise them anew and end with their exit code."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Capture none."""
-        yield
-
-    async def stop_after(self, stop: asyncio.Event) -> None:
-        """Finish the requests in hand once the event is set."""
-        await stop.wait()
-        self.should_exit = True
-
-
 async def _main() -> None:
     settings = load_settings()
     configure_logs(settings, process="api")
+    allow_many_connections()
     engine = create_engine(settings, application_name="api")
-    # Lazy, so that reads are served from PostgreSQL while Temporal is away.
-    client = await connect(lazy=True)
-    server = _Server(
-        uvicorn.Config(
-            create_app(settings, client, engine),
-            host=settings.api_host,
-            port=settings.api_port,
-            log_config=None,
-            # Longer than any answer takes, so that only a request that never ends is cut off.
-            timeout_graceful_shutdown=ceil(settings.answer_deadline) + 5,
-            access_log=False,
-            server_header=False,
-        )
-    )
-    await asyncio.gather(server.serve(), server.stop_after(process.stop_requested()))
+    try:
+        await refuse_exposure(settings, engine)
+        # Lazy, so that reads are served from PostgreSQL while Temporal is away.
+        client = await connect(lazy=True)
+        await Server(create_app(settings, client, engine), settings).serve_until(process.stop_requested())
+    finally:
+        await engine.dispose()
 
 
 process.run("api", _main)

@@ -42,6 +42,7 @@ def create_app(settings: Settings, client: Client, engine: AsyncEngine) -> FastA
         lifespan=lifespan,
     )
     app.state.engine = engine
+    app.state.is_draining = False
     app.state.guard = guard
     app.state.settings = settings
     app.state.dispatcher = Dispatcher.of(settings, client, engine)

@@ -36,14 +36,17 @@ async def live() -> Health:
     responses={200: documentation.READY, 503: documentation.UNREADY | {"model": Health}},
 )
 async def ready(request: Request) -> Response:
-    """Answer 200 when PostgreSQL and Temporal can be reached from here, 503 when one cannot."""
+    """Answer 200 when PostgreSQL and Temporal can be reached from here, 503 when one cannot.
+
+    Also 503 once this process has been told to stop, so that a balancer sends it nothing more.
+    """
     state = request.app.state
     postgresql, temporal = await asyncio.gather(
         _ask(queries.check_reachable(state.engine)),
         _ask(state.dispatcher.check_reachable()),
     )
     dependencies = {"postgresql": postgresql, "temporal": temporal}
-    is_ready = all(answer == "up" for answer in dependencies.values())
+    is_ready = not state.is_draining and all(answer == "up" for answer in dependencies.values())
     health = Health(
         status="healthy" if is_ready else "unhealthy",
         service=SERVICE,

@@ -37,8 +37,14 @@ NAMESPACES = (
     "broken",
     "worker",
     "door",
+    "release",
     "demo",
+    "hostile",
     "doctor",
+    "doctor-command",
+    "doctor-unserved",
+    "releases",
+    "versions",
 )
 
 # A run is long enough to continue as new after so many events, so that a test can get there.

@@ -15,6 +15,7 @@ RANGES = {
     "ORDERS_DATABASE_STATEMENT_TIMEOUT": ("0.001", "600", "0", "600.001"),
     "ORDERS_API_PORT": ("1", "65535", "0", "65536"),
     "ORDERS_API_CONCURRENCY": ("1", "100000", "0", "100001"),
+    "ORDERS_API_DRAIN": ("0", "600", "-0.001", "600.001"),
     "ORDERS_RATE_LIMIT": ("1", "100000000", "0", "100000001"),
     "ORDERS_ANSWER_DEADLINE": ("0.1", "60", "0.099", "60.001"),
     "ORDERS_PROMOTION_INTERVAL": ("1", "86400", "0.999", "86400.001"),
@@ -39,6 +40,8 @@ OTHERS = {
     "ORDERS_RATE_LIMIT_REDIS_URL",
     "ORDERS_TEMPORAL_UI_URL",
     "ORDERS_DATA_DIR",
+    "ORDERS_WORKER_DEPLOYMENT",
+    "ORDERS_WORKER_BUILD_ID",
 }
 
 
@@ -86,6 +89,7 @@ def test_without_a_variable_every_setting_but_the_database_has_a_value() -> None
         "api_port": 8000,
         "api_allow_anonymous": False,
         "api_concurrency": 1000,
+        "api_drain": 0,
         "cors_origins": None,
         "rate_limit": 60_000,
         "rate_limit_redis_url": None,
@@ -96,6 +100,8 @@ def test_without_a_variable_every_setting_but_the_database_has_a_value() -> None
         "promotion_concurrency": 20,
         "worker_cached_workflows": 1000,
         "worker_shutdown_grace": 10,
+        "worker_deployment": None,
+        "worker_build_id": None,
         "data_dir": ROOT / ".data",
         "postgres_port": 5433,
         "temporal_port": 7233,
@@ -163,6 +169,42 @@ def test_what_is_no_postgresql_url_is_refused_in_one_line_without_a_secret(url: 
     assert message.startswith("DATABASE_URL: ")
     assert len(message.splitlines()) == 1
     assert "hunter2" not in message
+
+
+def test_a_worker_version_is_a_deployment_and_a_build() -> None:
+    settings = load(ORDERS_WORKER_DEPLOYMENT="orders-2", ORDERS_WORKER_BUILD_ID="v1.4.0_rc-1")
+
+    assert (settings.worker_deployment, settings.worker_build_id) == ("orders-2", "v1.4.0_rc-1")
+
+
+@pytest.mark.parametrize("half", ["ORDERS_WORKER_DEPLOYMENT", "ORDERS_WORKER_BUILD_ID"])
+def test_half_a_worker_version_is_refused_in_one_line_that_names_both(half: str) -> None:
+    assert refusal(**{half: "orders"}) == (
+        "ORDERS_WORKER_BUILD_ID: must be set together with ORDERS_WORKER_DEPLOYMENT, or neither"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        # Temporal accepts none of the first three, and tells the worker nothing.
+        ("ORDERS_WORKER_DEPLOYMENT", "orders.eu"),
+        ("ORDERS_WORKER_DEPLOYMENT", "orders:eu"),
+        ("ORDERS_WORKER_DEPLOYMENT", "__orders"),
+        ("ORDERS_WORKER_DEPLOYMENT", "two words"),
+        ("ORDERS_WORKER_DEPLOYMENT", "x" * 101),
+        ("ORDERS_WORKER_BUILD_ID", "feature/x"),
+        ("ORDERS_WORKER_BUILD_ID", "-1"),
+        ("ORDERS_WORKER_BUILD_ID", "x" * 101),
+    ],
+)
+def test_a_worker_version_that_temporal_could_not_show_is_refused(variable: str, value: str) -> None:
+    version = {"ORDERS_WORKER_DEPLOYMENT": "orders", "ORDERS_WORKER_BUILD_ID": "1"}
+
+    message = refusal(**version | {variable: value})
+
+    assert message.startswith(f"{variable}: must be at most 100 letters, digits, ")
+    assert len(message.splitlines()) == 1
 
 
 def test_a_missing_database_is_told_when_it_is_needed() -> None:
