@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
+from importlib.util import find_spec
 from typing import Any, NoReturn
 
 from settings import ConfigurationError
@@ -19,7 +20,8 @@ def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
     A `ConfigurationError` becomes one line on standard error and exit code 2.
     """
     try:
-        asyncio.run(_until_told_to_stop(main))
+        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+            runner.run(_until_told_to_stop(main))
     except ConfigurationError as error:
         sys.stderr.write(f"{name}: {error}\n")
         leave(CONFIGURATION_EXIT_CODE)
@@ -33,6 +35,15 @@ def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
     except SystemExit as ended:  # uvicorn, where it cannot listen; it has said why
         leave(ended.code if isinstance(ended.code, int) else 1)
     leave(0)
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    """A loop of uvloop's, which spends less on each request, where the platform has one."""
+    if find_spec("uvloop") is None:
+        return asyncio.new_event_loop()
+    import uvloop  # noqa: PLC0415 - see above
+
+    return uvloop.new_event_loop()
 
 
 async def _until_told_to_stop(main: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -2,7 +2,7 @@
 
     who calls         401, 403, 421   api.keys
     how often         429             api.limits
-    what is sent      408, 413, 415   api.bodies
+    what is sent      413, 415        api.bodies, after api.server has bounded how slowly (408)
     how much at once  503             api.limits
 
 The cheapest question comes first, and a client that sends its body slowly holds no place that a quicker

@@ -242,7 +242,11 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._parting is None:
             self._is_deaf = True
             self.flow.resume_reading()
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:  # the client has reset the connection: there is nobody to part from
+                self.transport.abort()
+                return
             self._parting = self.loop.call_later(self.linger_seconds, self.transport.abort)
 
     # Time, and refusals.
@@ -265,7 +269,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _end_arriving(self) -> None:
         self._arriving = None
-        if self._is_deaf:
+        if self._is_deaf or self.transport.is_closing():
             return
         if self._has_begun:
             detail = f"The request did not arrive within {self.request_seconds:g} seconds"
@@ -287,8 +291,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._whole is not None and not self._whole.response_complete:
             # The client would take a refusal for the answer to the request before.
             self._whole.keep_alive = False
-            if own is not None:
-                self.pipeline.popleft()
             return
         if own is None or not own.response_started:
             self.transport.write(self._answer(refusal))
