@@ -13,7 +13,8 @@ from enum import StrEnum
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
-from temporalio.worker import Worker, WorkflowRunner
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 import process
@@ -52,6 +53,7 @@ def build_workers(
 
     Workflows run in the SDK's sandbox, unless another runner is given.
     """
+    deployment = _deployment(settings)
     runner = workflow_runner or SandboxedWorkflowRunner()
     grace = timedelta(seconds=settings.worker_shutdown_grace)
     workers = []
@@ -64,6 +66,7 @@ def build_workers(
             workflow_runner=runner,
             max_cached_workflows=settings.worker_cached_workflows,
             graceful_shutdown_timeout=grace,
+            deployment_config=deployment,
         )
         workers.append(orders)
     if role in {Role.PROMOTION, Role.ALL}:
@@ -85,9 +88,30 @@ def build_workers(
                 ],
                 workflow_runner=runner,
                 graceful_shutdown_timeout=grace,
+                deployment_config=deployment,
             )
         )
     return workers
+
+
+def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+    """The version that the workers are, where the settings name one.
+
+    Whatever runs moves on to the version that is current (docs/decisions/0007).
+    """
+    if settings.worker_deployment is None or settings.worker_build_id is None:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(settings.worker_deployment, settings.worker_build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    )
+
+
+def _as_version(settings: Settings) -> str:
+    if settings.worker_deployment is None:
+        return ""
+    return f" as {settings.worker_deployment} {settings.worker_build_id}, once that version is current"
 
 
 async def serve(settings: Settings, role: Role) -> None:
@@ -100,7 +124,7 @@ async def serve(settings: Settings, role: Role) -> None:
             workers = build_workers(client, engine, settings, role)
             for worker in workers:
                 await running.enter_async_context(worker)
-            logger.info("Serving %s", role)
+            logger.info("Serving %s%s", role, _as_version(settings))
             await stop.wait()
             logger.info("Finishing what is in hand")
             await asyncio.gather(*(worker.shutdown() for worker in workers))

@@ -2,6 +2,11 @@
 
 Warehouses, carriers and people at the `temporal` command write these by hand, so they ask for little
 and default the rest. Running orders depend on these shapes: only ever add fields that have a default.
+
+A name that nobody knows is refused, because it may be a slip of the pen or a condition that the sender relies
+on. Yet a later release may send what this one does not know, and this one must not lose its commands: unknown
+fields that are null are passed over, and so are those that the signal itself lists under `ignorable`
+(docs/releases.md).
 """
 
 from dataclasses import dataclass
@@ -102,13 +107,21 @@ def read_status_signal(arguments: tuple[object, ...]) -> StatusSignal:
 def _read(arguments: tuple[object, ...], known: dict[str, type]) -> dict[str, Any]:
     if len(arguments) > 1:
         raise InvalidValue("signal", "must have one argument, an object")
-    fields = arguments[0] if arguments and arguments[0] is not None else {}
-    if not isinstance(fields, dict):
+    given = arguments[0] if arguments and arguments[0] is not None else {}
+    if not isinstance(given, dict):
         raise InvalidValue("signal", "must be an object")
+    fields = {name: value for name, value in given.items() if value is not None}
+    ignorable = _read_ignorable(fields.pop("ignorable", []))
     for name, value in fields.items():
-        if name not in known:
+        if name not in known and name not in ignorable:
             raise InvalidValue("signal", f"may have {', '.join(known)} and nothing else")
         # `type` rather than `isinstance`: a boolean is no version.
-        if value is not None and type(value) is not known[name]:
+        if name in known and type(value) is not known[name]:
             raise InvalidValue(name, "must be a string" if known[name] is str else "must be an integer")
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: value for name, value in fields.items() if name in known}
+
+
+def _read_ignorable(names: object) -> frozenset[str]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InvalidValue("ignorable", "must be a list of names")
+    return frozenset(names)

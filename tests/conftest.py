@@ -37,7 +37,9 @@ NAMESPACES = (
     "broken",
     "worker",
     "door",
+    "keys",
     "release",
+    "backup",
     "demo",
     "hostile",
     "doctor",
@@ -78,6 +80,9 @@ async def running_servers() -> AsyncIterator[Servers]:
         temporal = prepare_temporal(free_port(), search_attributes=SEARCH_ATTRIBUTES)
         options = [part for namespace in NAMESPACES for part in ("--namespace", namespace)]
         options += ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={EVENTS_IN_A_RUN}"]
+        # A version that is no longer current is drained at once, not after three minutes.
+        for wait in ("RefreshInterval", "VisibilityGracePeriod"):
+            options += ["--dynamic-config-value", f'matching.wv.VersionDrainageStatus{wait}="1s"']
         program = replace(temporal.program, command=(*temporal.program.command, *options))
         async with running(postgres.program), running(program):
             await asyncio.to_thread(migrate, settings_for(postgres.url).require_database_url())

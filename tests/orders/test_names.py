@@ -1,15 +1,29 @@
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.names import promotion_command_id, workflow_id
+from orders.names import order_id_of, promotion_command_id, workflow_id
 
 ORDER = UUID("0198f2a4-0000-7000-8000-000000000001")
 
 
 def test_an_orders_workflow_is_found_by_the_orders_id() -> None:
     assert workflow_id(ORDER) == "order-0198f2a4-0000-7000-8000-000000000001"
+
+
+@given(st.uuids())
+def test_an_order_is_found_by_the_id_of_its_workflow(order_id: UUID) -> None:
+    assert order_id_of(workflow_id(order_id)) == order_id
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["order-promotion", "order-", str(ORDER), f"order-{ORDER.hex}", f"order-{{{ORDER}}}", f"other-{ORDER}"],
+)
+def test_other_workflows_own_no_order(other: str) -> None:
+    assert order_id_of(other) is None
 
 
 def test_an_order_has_one_promotion_for_ever() -> None:

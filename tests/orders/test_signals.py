@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from orders.commands import ChangeStatus
 from orders.errors import InvalidValue
-from orders.signals import CancelSignal, StatusSignal
+from orders.signals import CancelSignal, StatusSignal, read_cancel_signal, read_status_signal
 from orders.status import OrderStatus
 from tests.orders.strategies import identifiers, reasons, statuses
 
@@ -56,3 +56,38 @@ def test_an_unknown_status_names_those_that_exist(unknown: str) -> None:
 
 def test_an_empty_command_id_is_none() -> None:
     assert CancelSignal(command_id="").command(new_id="new").command_id == "new"
+
+
+# What a later release sends to this one
+
+
+def test_a_field_that_nobody_knows_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(InvalidValue, match=r"^signal: may have status, command_id, .* and nothing else$"):
+        read_status_signal(({"status": "SHIPPED", "carrier": "DHL"},))
+
+
+@pytest.mark.parametrize(
+    "later", [{"carrier": None}, {"carrier": "DHL", "ignorable": ["carrier"]}, {"ignorable": []}]
+)
+def test_a_field_of_a_later_release_that_says_nothing_or_may_be_ignored_is_passed_over(
+    later: dict[str, object],
+) -> None:
+    assert read_status_signal(({"status": "SHIPPED", **later},)) == StatusSignal(status="SHIPPED")
+    assert read_cancel_signal(({"reason": "late", **later},)) == CancelSignal(reason="late")
+
+
+def test_a_field_that_is_known_is_read_although_it_may_be_ignored() -> None:
+    given = {"status": "SHIPPED", "expected_version": 2, "ignorable": ["status", "expected_version"]}
+
+    assert read_status_signal((given,)) == StatusSignal(status="SHIPPED", expected_version=2)
+
+
+def test_only_what_is_listed_may_be_ignored() -> None:
+    with pytest.raises(InvalidValue, match="nothing else"):
+        read_status_signal(({"status": "SHIPPED", "unless": "PAID", "ignorable": ["carrier"]},))
+
+
+@pytest.mark.parametrize("names", ["carrier", {"carrier": True}, [["carrier"]], [1], 1, True])
+def test_what_may_be_ignored_is_a_list_of_names(names: object) -> None:
+    with pytest.raises(InvalidValue, match=r"^ignorable: must be a list of names$"):
+        read_status_signal(({"status": "SHIPPED", "ignorable": names},))
