@@ -173,9 +173,11 @@ def doctor(
 
 
 def _leaving_keys() -> AbstractContextManager[None]:
+    from sqlalchemy.exc import SQLAlchemyError
+
     from database.engine import DatabaseUnavailable
 
-    return _leaving(DatabaseUnavailable, ValueError, OSError)
+    return _leaving(DatabaseUnavailable, SQLAlchemyError, ValueError, OSError)
 
 
 @contextmanager

@@ -5,8 +5,6 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -46,10 +44,15 @@ def list_keys() -> None:
     if not found:
         sys.stdout.write("There are no API keys: the API serves this machine alone, and asks for none.\n")
         return
-    table = Table("id", "name", "scopes", "made", "revoked", box=None)
-    for key in found:
-        table.add_row(key.id, key.name, " ".join(key.scopes), _day(key.created_at), _day(key.revoked_at))
-    Console(soft_wrap=True).print(table)
+    rows = [("id", "name", "scopes", "made", "revoked")]
+    rows += [
+        (key.id, key.name, " ".join(key.scopes), _day(key.created_at), _day(key.revoked_at)) for key in found
+    ]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        # One line for each key whatever the width of the terminal, for `grep` and its like.
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
 
 
 def revoke_key(key_id: str) -> None:

@@ -43,7 +43,7 @@ logger = logging.getLogger("schedule")
 # A sweep takes every PENDING order, so one that was missed is made up for by the next; making up for
 # a long outage, sweep by sweep, would only repeat it.
 CATCH_UP = timedelta(minutes=1)
-# Pages of lists for the most part: cheap enough for every hour, and orders are in trouble for longer than that.
+# Mostly pages of lists, so every hour is cheap; an order in trouble waits for a person for longer anyway.
 CHECKUP_INTERVAL = timedelta(hours=1)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from uuid import uuid4
 
+from doctor.checkup import CheckupWorkflow
 from orders.names import PROMOTION_QUEUE
 from orders.signals import StatusSignal
 from orders.status import OrderStatus
@@ -162,6 +163,11 @@ async def record(system: System) -> None:
             PromotionWorkflow.run, Sweep(), id=sweep, task_queue=PROMOTION_QUEUE
         )
         await _write(system, sweep, name)
+    name = f"{GENERATION}-checkup"
+    if not list(HISTORIES.glob(f"{name}-*.json")):
+        checkup = f"checkup-{uuid4()}"
+        await system.client.execute_workflow(CheckupWorkflow.run, id=checkup, task_queue=PROMOTION_QUEUE)
+        await _write(system, checkup, name)
 
 
 async def _write(system: System, workflow_id: str, name: str) -> None:
