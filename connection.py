@@ -2,12 +2,20 @@
 
 import logging
 import re
+from functools import cache
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 from temporalio.service import RPCError
 
 from settings import ConfigurationError
@@ -15,21 +23,29 @@ from settings import ConfigurationError
 _ADDRESS = re.compile(r"[\w.:\[\]-]+:[0-9]{1,5}")
 _LAST_PORT = 65_535
 
-# The SDK's native core writes through Python's logging too, so that a process has one log.
-_RUNTIME = Runtime(
-    telemetry=TelemetryConfig(
-        logging=LoggingConfig(
-            filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
-            forwarding=LogForwardingConfig(logger=logging.getLogger("temporalio.core")),
-        )
+
+@cache
+def _runtime(metrics_address: str | None) -> Runtime:
+    """The SDK's native core, which counts for Prometheus where an address is given."""
+    metrics = PrometheusConfig(bind_address=metrics_address) if metrics_address else None
+    # It writes through Python's logging too, so that a process has one log.
+    logs = LoggingConfig(
+        filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
+        forwarding=LogForwardingConfig(logger=logging.getLogger("temporalio.core")),
     )
-)
+    try:
+        return Runtime(telemetry=TelemetryConfig(logging=logs, metrics=metrics))
+    except (RuntimeError, ValueError) as error:
+        raise ConfigurationError(
+            f"ORDERS_METRICS_ADDRESS: cannot serve metrics at {metrics_address}: {_one_line(error)}"
+        ) from None
 
 
-async def connect(*, lazy: bool = False) -> Client:
+async def connect(*, lazy: bool = False, metrics_address: str | None = None) -> Client:
     """A client for the server and namespace that Temporal's own environment names.
 
     A lazy client connects at its first call, so that a process can start while Temporal is away.
+    Metrics of the client, and of workers on it, are served to Prometheus at the address, if there is one.
 
     Raises:
         ConfigurationError: the environment cannot be read, or nothing answers at the address.
@@ -43,7 +59,10 @@ async def connect(*, lazy: bool = False) -> Client:
         raise ConfigurationError(f"TEMPORAL_ADDRESS: must be like localhost:7233, not {address!r}")
     try:
         client = await Client.connect(
-            **config, data_converter=pydantic_data_converter, lazy=lazy, runtime=_RUNTIME
+            **config,
+            data_converter=pydantic_data_converter,
+            lazy=lazy,
+            runtime=_runtime(metrics_address),
         )
         if not lazy:
             await client.workflow_service.describe_namespace(

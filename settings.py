@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import load_dotenv
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -70,6 +78,7 @@ def _origin(value: str) -> str:
 
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?")
+MetricsAddress = Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f.:\[\]]+:[0-9]{1,5}$")]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_origins)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 
@@ -129,6 +138,7 @@ class Settings(BaseSettings):
     promotion_page_size: Annotated[int, Field(ge=1, le=5_000)] = 500
     promotion_concurrency: Annotated[int, Field(ge=1, le=500)] = 20
 
+    metrics_address: MetricsAddress | None = None
     worker_cached_workflows: Annotated[int, Field(ge=10, le=100_000)] = 1_000
     worker_shutdown_grace: Annotated[float, Field(ge=0, le=600)] = 10.0
     worker_deployment: Deployment | None = None

@@ -118,7 +118,7 @@ async def serve(settings: Settings, role: Role) -> None:
     """Serve the role's queues until SIGTERM or Ctrl-C, then finish what is in hand."""
     engine = create_engine(settings, application_name=f"worker-{role}")
     try:
-        client = await connect()
+        client = await connect(metrics_address=settings.metrics_address)
         stop = process.stop_requested()
         async with AsyncExitStack() as running:
             workers = build_workers(client, engine, settings, role)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from uuid import UUID, uuid4
 
+import httpx2
 import pytest
 from sqlalchemy import text
 from temporalio.api.common.v1 import WorkflowExecution
@@ -15,6 +16,7 @@ from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
 from temporalio.client import WorkflowHandle
 
 from database import queries
+from doctor.checkup import CheckupWorkflow
 from embedded.child import free_port
 from orders.names import PROMOTION_QUEUE, workflow_id
 from orders.order import Order
@@ -253,3 +255,35 @@ async def test_a_worker_that_still_waits_for_temporal_can_be_stopped(unserved: S
             line, _ = await asyncio.to_thread(silent.accept)
             with line:
                 assert await worker.asked_to_stop() in {0, 128 + signal.SIGTERM}
+
+
+async def test_what_the_checkup_found_is_served_to_prometheus(unserved: System) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    url = f"http://{address}/metrics"
+
+    async with serving(unserved, ORDERS_METRICS_ADDRESS=address), httpx2.AsyncClient() as http:
+        await unserved.client.execute_workflow(
+            CheckupWorkflow.run, id=f"checkup-{uuid4()}", task_queue=PROMOTION_QUEUE
+        )
+
+        async def it_is_there() -> bool:
+            return "orders_findings{" in (await http.get(url)).text
+
+        await eventually(it_is_there)
+        metrics = (await http.get(url)).text
+
+    assert 'kind="missing"' in metrics
+    assert "orders_examined" in metrics
+    assert "temporal_worker_task_slots_available" in metrics
+
+
+async def test_metrics_cannot_be_served_at_an_address_that_is_taken(unserved: System) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = "{}:{}".format(*taken.getsockname())
+        arguments = ("-m", "worker", "--serve", "orders")
+        code, log = await run_to_its_end(*arguments, **servers_of(unserved), ORDERS_METRICS_ADDRESS=address)
+
+    assert code == 2
+    assert log[-1].startswith(f"worker: ORDERS_METRICS_ADDRESS: cannot serve metrics at {address}: ")
