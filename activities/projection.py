@@ -27,3 +27,10 @@ class ProjectionActivities:
             await projection.project(self.engine, record)
         except DatabaseUnavailable as outage:
             raise ApplicationError(str(outage), type=type(outage).__name__) from None
+        latest = record.history[-1]
+        activity.logger.info(
+            "Projected version %d: %s",
+            latest.version,
+            latest.new_status,
+            extra={"request_id": latest.request_id},
+        )

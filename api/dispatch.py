@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import Client, WorkflowExecutionDescription
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import (
     SearchAttributeKey,
     SearchAttributePair,
@@ -231,14 +231,25 @@ class Dispatcher:
         """What a command would do, without sending it.
 
         Raises:
-            InvalidValue, CommandRefused, OrderNotFound: as `change` would.
+            InvalidValue, CommandRefused, OrderNotFound, OrderUndecidable: as `change` would.
             OrderNotReadable: the order exists, and nobody can say what it would do.
         """
         record, change = await self._foresee(order_id, command)
-        return Answer(
-            order=lifecycle.at(lifecycle.apply(record, change), change.version),
-            replayed=change in record.history,
-        )
+        if change in record.history:
+            return Answer(order=lifecycle.at(record, change.version), replayed=True)
+        if not await self._is_running(order_id):
+            return await self._decide_without_workflow(order_id, command)
+        return Answer(order=lifecycle.apply(record, change).order, replayed=False)
+
+    async def _is_running(self, order_id: UUID) -> bool:
+        """Whether the order has a workflow that can decide."""
+        handle = self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(order_id))
+        try:
+            async with _asking_temporal(self.answer_deadline):
+                description = await handle.describe()
+        except _NoWorkflow:
+            return False
+        return description.status is WorkflowExecutionStatus.RUNNING
 
     async def _look(self, order_id: UUID, command: ChangeStatus, deadline: float) -> OrderRecord | None:
         """The order, as far as it can be seen, when it would carry out the command or has done so.

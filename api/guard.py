@@ -59,9 +59,11 @@ class Guard:
             TooMany: the caller has made too many.
             Forbidden: the caller's key lacks the scope.
         """
-        address = address_group(request.client.host if request.client else "")
+        client = request.client.host if request.client else ""
+        address = address_group(client)
         try:
-            caller = self.keys.identify(request.headers.get("authorization"), request.headers.get("host", ""))
+            headers = request.headers
+            caller = self.keys.identify(headers.get("authorization"), headers.get("host", ""), client)
         except Exception:
             # Counted as well: guessing keys is limited like everything else.
             await self._count(request, address)

@@ -24,9 +24,11 @@ from typing import Self
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from activities.promotion import PROMOTED_BY
 from database import keys
 from database.engine import DatabaseUnavailable, is_unmigrated
 from database.keys import StoredKey
+from orders.signals import SIGNALLED_BY
 from settings import ConfigurationError, Settings
 
 logger = logging.getLogger("api.keys")
@@ -56,8 +58,10 @@ class Caller:
     key_id: str | None = None
 
 
-# Also who has asked where nobody says who; so no key may have this name.
+# Also who has asked where nobody says who.
 ANONYMOUS = Caller(name="api", scopes=frozenset(Scope))
+
+_RESERVED_NAMES = {ANONYMOUS.name, PROMOTED_BY, SIGNALLED_BY}
 
 
 class Unauthenticated(Exception):  # noqa: N818 - the name is the fact
@@ -76,8 +80,8 @@ def make_key(name: str, scopes: Iterable[Scope]) -> tuple[str, StoredKey]:
     """
     if not NAME.fullmatch(name):
         raise ValueError("a name is 1 to 64 letters, digits, '.', '_' or '-', a letter or digit first")
-    if name == ANONYMOUS.name:
-        raise ValueError(f"{name!r} is who calls without a key")
+    if name in _RESERVED_NAMES:
+        raise ValueError(f"{name!r} is how histories name changes that no key has made")
     key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     stored = StoredKey(
         id=key_id,
@@ -102,18 +106,20 @@ class KeyRing:
         self._allows_anonymous = settings.api_allow_anonymous
         self._keys: dict[str, StoredKey] | None = None
 
-    def identify(self, authorization: str | None, host: str) -> Caller:
-        """Who sends a request with this `Authorization` header to this `Host`.
+    def identify(self, authorization: str | None, host: str, address: str) -> Caller:
+        """Who sends a request with this `Authorization` header, to this `Host`, from this address.
 
         Raises:
             Unauthenticated: the request needs a key and has none, or one that does not hold.
-            Misdirected: there are no keys, and the host is not this machine.
+            Misdirected: there are no keys, and it is not this machine that asks itself.
             DatabaseUnavailable: the keys could not be read yet.
         """
         if self._keys is None:
             raise DatabaseUnavailable(RuntimeError("the API keys could not be read yet"))
         if not self._keys and (self._allows_anonymous or self._is_loopback):
-            if not self._allows_anonymous and not is_loopback(_without_port(host)):
+            # The address is another's where a proxy on this machine says for whom it asks.
+            is_this_machine = is_loopback(_without_port(host)) and is_loopback(address)
+            if not self._allows_anonymous and not is_this_machine:
                 raise Misdirected(
                     "Without API keys only this machine is served: ask for 127.0.0.1 or localhost"
                 )

@@ -22,6 +22,7 @@ from api.schemas import (
     Explanation,
     NewOrderBody,
     OrderHistory,
+    OrderId,
     OrderPage,
     OrderView,
     StatusBody,
@@ -145,7 +146,7 @@ async def list_orders(query: Annotated[ListQuery, Query()], engine: Projection) 
     },
 )
 async def get_order(
-    order_id: UUID, engine: Projection, dispatch: Dispatch, known: IfNoneMatch = None
+    order_id: OrderId, engine: Projection, dispatch: Dispatch, known: IfNoneMatch = None
 ) -> Response:
     """Read an order from the projection, or from its workflow where the projection is behind."""
     order = await queries.get_order(engine, order_id)
@@ -174,7 +175,7 @@ async def get_order(
         ),
     },
 )
-async def get_history(order_id: UUID, engine: Projection, dispatch: Dispatch) -> Response:
+async def get_history(order_id: OrderId, engine: Projection, dispatch: Dispatch) -> Response:
     """List every change that the order has been through, oldest first."""
     history = await queries.get_history(engine, order_id)
     if not history:
@@ -196,7 +197,7 @@ async def get_history(order_id: UUID, engine: Projection, dispatch: Dispatch) ->
         ),
     },
 )
-async def explain_order(order_id: UUID, dispatch: Dispatch, request: Request) -> Response:
+async def explain_order(order_id: OrderId, dispatch: Dispatch, request: Request) -> Response:
     """Say what an order waits for: a worker, a database, the promotion, a command; and what it refused."""
     found = await dispatch.inspect(order_id)
     explanation = explain(order_id, found, ui_url=request.app.state.settings.temporal_ui_url)
@@ -221,12 +222,13 @@ async def explain_order(order_id: UUID, dispatch: Dispatch, request: Request) ->
             "invalid_request",
             "command_id_reused",
             "workflow_missing",
+            "not_yet_readable",
             "temporal_unavailable",
         ),
     },
 )
 async def change_status(
-    order_id: UUID, body: StatusBody, asked: Asked, version: ExpectedVersion, dispatch: Dispatch
+    order_id: OrderId, body: StatusBody, asked: Asked, version: ExpectedVersion, dispatch: Dispatch
 ) -> Response:
     """Move an order on. The order's workflow decides whether it may."""
     command = asked.to_change(order_id, body.status, version, body.changed_by, body.reason)
@@ -250,12 +252,13 @@ async def change_status(
             "invalid_request",
             "command_id_reused",
             "workflow_missing",
+            "not_yet_readable",
             "temporal_unavailable",
         ),
     },
 )
 async def cancel_order(
-    order_id: UUID, asked: Asked, version: ExpectedVersion, dispatch: Dispatch
+    order_id: OrderId, asked: Asked, version: ExpectedVersion, dispatch: Dispatch
 ) -> Response:
     """Cancel an order, which only a PENDING one allows. The cancelled order stays readable."""
     command = asked.to_change(order_id, OrderStatus.CANCELLED, version)

@@ -16,13 +16,16 @@ from orders.commands import ChangeStatus
 from orders.errors import InvalidValue
 from orders.status import OrderStatus
 
+SIGNALLED_BY = "signal"
+"""Who made a change where a signal does not say."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelSignal:
     """A cancellation that waits for no answer: `{}`, or nothing at all, is enough."""
 
     command_id: str | None = None
-    changed_by: str = "signal"
+    changed_by: str = SIGNALLED_BY
     reason: str | None = None
     on_behalf_of: str | None = None
     request_id: str | None = None
@@ -50,7 +53,7 @@ class StatusSignal:
 
     status: str
     command_id: str | None = None
-    changed_by: str = "signal"
+    changed_by: str = SIGNALLED_BY
     reason: str | None = None
     expected_version: int | None = None
     on_behalf_of: str | None = None

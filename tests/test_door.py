@@ -42,6 +42,14 @@ async def test_it_answers_from_its_first_line_on_and_ends_in_order(unserved: Sys
         assert await api.asked_to_stop() == 0
 
 
+async def test_an_open_api_does_not_answer_a_proxy_that_asks_for_somebody_else(unserved: System) -> None:
+    async with serving(unserved) as (_, http):
+        own = await http.get("/orders/")
+        others = await http.get("/orders/", headers={"X-Forwarded-For": "203.0.113.7"})
+
+    assert (own.status_code, others.status_code) == (200, 421)
+
+
 async def test_a_request_in_hand_is_answered_before_it_ends(unserved: System) -> None:
     customer = a_customer()
 
