@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -21,12 +22,15 @@ class ProjectionActivities:
     async def project_order(self, record: OrderRecord) -> None:
         """Write the record to PostgreSQL; safe to repeat, and in any order.
 
-        Raises whatever the database raises, an outage in one line: Temporal shows it and tries again.
+        Raises:
+            ApplicationError: what the database says, in one line: Temporal shows it and tries again. With
+                its causes and their stacks it would be larger than the failure that Temporal keeps.
         """
         try:
             await projection.project(self.engine, record)
-        except DatabaseUnavailable as outage:
-            raise ApplicationError(str(outage), type=type(outage).__name__) from None
+        except (DatabaseUnavailable, DBAPIError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ApplicationError(reason, type=type(error).__name__) from None
         latest = record.history[-1]
         activity.logger.info(
             "Projected version %d: %s",
