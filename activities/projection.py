@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
 
+from activities.failures import database_failures_in_one_line
 from database import projection
-from database.engine import DatabaseUnavailable
 from orders.order import OrderRecord
 
 
@@ -23,14 +21,10 @@ class ProjectionActivities:
         """Write the record to PostgreSQL; safe to repeat, and in any order.
 
         Raises:
-            ApplicationError: what the database says, in one line: Temporal shows it and tries again. With
-                its causes and their stacks it would be larger than the failure that Temporal keeps.
+            ApplicationError: what the database says, in one line; Temporal shows it and tries again.
         """
-        try:
+        with database_failures_in_one_line():
             await projection.project(self.engine, record)
-        except (DatabaseUnavailable, DBAPIError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ApplicationError(reason, type=type(error).__name__) from None
         latest = record.history[-1]
         activity.logger.info(
             "Projected version %d: %s",

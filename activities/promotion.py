@@ -10,6 +10,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.failures import database_failures_in_one_line
 from database import queries
 from orders.names import UPDATE_STATUS_SIGNAL, promotion_command_id, workflow_id
 from orders.order import OrderKey
@@ -48,9 +49,10 @@ class PromotionActivities:
     @activity.defn
     async def find_page(self, request: FindPage) -> Page | None:
         """The next page, or None at the end of the list."""
-        keys = await queries.list_pending_keys(
-            self.engine, placed_before=request.placed_before, after=request.after, limit=self.page_size
-        )
+        with database_failures_in_one_line():
+            keys = await queries.list_pending_keys(
+                self.engine, placed_before=request.placed_before, after=request.after, limit=self.page_size
+            )
         if not keys:
             return None
         return Page(placed_before=request.placed_before, after=request.after, until=keys[-1])
@@ -63,9 +65,10 @@ class PromotionActivities:
         last order that a heartbeat has recorded.
         """
         position = _recorded_position() or _Position(after=page.after, signalled=0)
-        keys = await queries.list_pending_keys(
-            self.engine, placed_before=page.placed_before, after=position.after, until=page.until
-        )
+        with database_failures_in_one_line():
+            keys = await queries.list_pending_keys(
+                self.engine, placed_before=page.placed_before, after=position.after, until=page.until
+            )
         signalled = position.signalled
         for start in range(0, len(keys), self.concurrency):
             batch = keys[start : start + self.concurrency]

@@ -2,17 +2,22 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.promotion import FindPage, Page, PromotionActivities
+from database.engine import create_engine
 from database.projection import project
+from embedded.child import free_port
 from orders.names import ORDERS_QUEUE, promotion_command_id, workflow_id
 from orders.order import OrderKey
 from orders.signals import StatusSignal
 from orders.status import OrderStatus
 from tests.builders import NOON, a_place_order, a_record
+from tests.conftest import settings_for
 from tests.system import System
 from workflows.order import OrderWorkflow
 from workflows.state import OrderInput
@@ -225,3 +230,14 @@ async def test_a_retry_after_the_last_order_has_nothing_left_to_do(idle: System)
 
     assert await retry.run(activities.promote_page, whole(keys)) == 2
     assert await signal_counts(idle, keys) == [1, 1]
+
+
+async def test_a_database_that_is_away_is_one_line_in_the_web_ui(system: System) -> None:
+    settings = settings_for(f"postgresql://nobody@127.0.0.1:{free_port()}/nowhere")
+    away = replace(promotion(system), engine=create_engine(settings, application_name="tests-away"))
+    stretch = Page(placed_before=LATER, after=None, until=OrderKey(created_at=NOON, order_id=uuid4()))
+
+    for look in (away.find_page, FindPage(placed_before=LATER)), (away.promote_page, stretch):
+        with pytest.raises(ApplicationError, match=r"^DatabaseUnavailable: PostgreSQL is .*$") as failure:
+            await an_attempt()[0].run(*look)
+        assert failure.value.__cause__ is None
