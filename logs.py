@@ -2,9 +2,11 @@
 
 import logging
 import sys
+from io import StringIO
+from typing import TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 from temporalio import activity, workflow
 
 from settings import Settings
@@ -41,9 +43,8 @@ def configure_logs(settings: Settings, process: str) -> None:
     else:
         # Plain, because a workflow logs from its sandbox, where prettier ones may not import what they need.
         finish = [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
+            _make_visible,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_visible_traceback),
         ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -58,6 +59,26 @@ def configure_logs(settings: Settings, process: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+def _make_visible(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Escape what would begin a line, or reorder, hide or colour text; JSON escapes it by itself."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = _visible(value)
+    return event
+
+
+def _visible_traceback(stream: TextIO, error: ExcInfo) -> None:
+    plain = StringIO()
+    structlog.dev.plain_traceback(plain, error)
+    stream.write("\n".join(_visible(line) for line in plain.getvalue().split("\n")))
+
+
+def _visible(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def _shorten_temporal(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

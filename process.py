@@ -20,8 +20,8 @@ def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
     A `ConfigurationError` becomes one line on standard error and exit code 2.
     """
     try:
-        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-            runner.run(_until_told_to_stop(main))
+        # Never closed: the process leaves at once, and uvloop's refuses to close on open connections.
+        asyncio.Runner(loop_factory=_new_event_loop).run(_until_told_to_stop(main))
     except ConfigurationError as error:
         sys.stderr.write(f"{name}: {error}\n")
         leave(CONFIGURATION_EXIT_CODE)

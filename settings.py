@@ -9,6 +9,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from dotenv import load_dotenv
 from pydantic import (
@@ -61,9 +62,23 @@ def _asyncpg_url(value: str) -> str:
 DatabaseUrl = Annotated[str, AfterValidator(_asyncpg_url)]
 
 
+_REDIS_PARAMETERS = {
+    "redis": set[str](),
+    "rediss": {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"},
+}
+
+
 def _redis_url(value: str) -> str:
-    if not value.startswith(("redis://", "rediss://")):
+    """Accept what the client can connect to; it would say so only when the first request is counted."""
+    try:
+        url = urlsplit(value)
+        is_one = url.scheme in _REDIS_PARAMETERS and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
         raise ValueError("is not a Redis URL like redis://host:6379/0")
+    if unknown := sorted(parse_qs(url.query, keep_blank_values=True).keys() - _REDIS_PARAMETERS[url.scheme]):
+        raise ValueError(f"has a parameter that nobody understands here: {unknown[0]}")
     return value
 
 

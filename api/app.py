@@ -1,7 +1,7 @@
 """The application: rooms put together, resources opened and closed."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -30,7 +30,7 @@ def create_app(settings: Settings, client: Client, engine: AsyncEngine) -> FastA
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with guard.keys.watching():
+        async with guard.keys.watching(), aclosing(guard.requests):
             yield
 
     app = FastAPIOffline(

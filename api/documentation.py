@@ -21,7 +21,18 @@ _HEADERS = {
         "example": '</orders/?limit=50&page=1>; rel="first", </orders/?limit=50&page=1>; rel="last"',
     },
     "Location": {"description": "The order's address.", "schema": {"type": "string"}},
+    "RateLimit": {
+        "description": "How many requests the caller has left, and seconds until there are more.",
+        "schema": {"type": "string"},
+        "example": '"caller";r=59998;t=42',
+    },
+    "RateLimit-Policy": {
+        "description": "How many requests a caller may make in how many seconds.",
+        "schema": {"type": "string"},
+        "example": '"caller";q=60000;w=60',
+    },
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
+    "WWW-Authenticate": {"description": "What to come with.", "schema": {"type": "string"}},
     "X-Request-ID": {"description": "The request's id, as the log has it.", "schema": {"type": "string"}},
 }
 _ACCEPTED_EXAMPLE = {
@@ -92,6 +103,17 @@ _PAGE_EXAMPLE = {
 }
 
 _PROBLEMS: dict[str, tuple[HTTPStatus, str, dict[str, Any]]] = {
+    "malformed_request": (HTTPStatus.BAD_REQUEST, "The request is not well-formed HTTP/1.1", {}),
+    "request_timeout": (
+        HTTPStatus.REQUEST_TIMEOUT,
+        "The request did not arrive within 10 seconds",
+        {},
+    ),
+    "head_too_large": (
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "The request has more than 100 header fields",
+        {},
+    ),
     "malformed_body": (
         HTTPStatus.BAD_REQUEST,
         "The body is not JSON: Expecting value at line 1 column 16",
@@ -194,8 +216,11 @@ _PROBLEMS: dict[str, tuple[HTTPStatus, str, dict[str, Any]]] = {
 }
 
 
-# What any call on orders may answer (see `api.guard`), and any with a body.
+# What any call on orders may answer (see `api.guard` and `api.server`), and any with a body.
 _ALWAYS = (
+    "malformed_request",
+    "request_timeout",
+    "head_too_large",
     "unauthenticated",
     "forbidden",
     "misdirected_request",
@@ -205,6 +230,18 @@ _ALWAYS = (
     "internal_error",
 )
 BODY_PROBLEMS = ("malformed_body", "body_too_large", "unsupported_body")
+_LIMITS = ("RateLimit", "RateLimit-Policy")
+_HEADERS_OF = {
+    HTTPStatus.UNAUTHORIZED: ("WWW-Authenticate",),
+    HTTPStatus.FORBIDDEN: ("WWW-Authenticate",),
+    HTTPStatus.PRECONDITION_FAILED: ("ETag",),
+    HTTPStatus.TOO_MANY_REQUESTS: ("Retry-After", *_LIMITS),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("Retry-After",),
+}
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: _HEADERS[name] for name in (*names, "X-Request-ID")}
 
 
 def problems(instance: str, *names: str) -> dict[int | str, dict[str, Any]]:
@@ -227,6 +264,7 @@ def problems(instance: str, *names: str) -> dict[int | str, dict[str, Any]]:
             status.value,
             {
                 "description": status.phrase,
+                "headers": _headers(*_HEADERS_OF.get(status, ())),
                 "content": {
                     "application/problem+json": {
                         "schema": {"$ref": f"#/components/schemas/{Problem.__name__}"},
@@ -242,7 +280,7 @@ def problems(instance: str, *names: str) -> dict[int | str, dict[str, Any]]:
 def _success(description: str, example: dict[str, Any], *headers: str) -> dict[str, Any]:
     return {
         "description": description,
-        "headers": {name: _HEADERS[name] for name in (*headers, "X-Request-ID")},
+        "headers": _headers(*headers),
         "content": {"application/json": {"example": example}},
     }
 
@@ -257,13 +295,16 @@ UNREADY = _success(
     "Something it needs does not answer.",
     _HEALTHY | {"status": "unhealthy", "dependencies": {"postgresql": "up", "temporal": "down"}},
 )
-ORDER = _success("The order.", ORDER_EXAMPLE, "ETag", "Idempotent-Replayed")
-FORESEEN = _success("What would happen, with `dry_run`.", ORDER_EXAMPLE)
+ORDER = _success("The order.", ORDER_EXAMPLE, "ETag", "Idempotent-Replayed", *_LIMITS)
+FORESEEN = _success("What would happen, with `dry_run`.", ORDER_EXAMPLE, *_LIMITS)
 CREATED = _success(
-    "The order, durable and readable.", ORDER_EXAMPLE, "ETag", "Location", "Idempotent-Replayed"
+    "The order, durable and readable.", ORDER_EXAMPLE, "ETag", "Location", "Idempotent-Replayed", *_LIMITS
 )
-ACCEPTED = _success("Durable, not yet decided.", _ACCEPTED_EXAMPLE, "Location", "Retry-After")
-HISTORY = _success("Every change, oldest first.", _HISTORY_EXAMPLE)
-UNCHANGED = {"description": "The order has the version that is known.", "headers": {"ETag": _HEADERS["ETag"]}}
-PAGE = _success("A page of orders.", _PAGE_EXAMPLE, "Link")
-EXPLANATION = _success("What the order waits for.", _EXPLANATION_EXAMPLE)
+ACCEPTED = _success("Durable, not yet decided.", _ACCEPTED_EXAMPLE, "Location", "Retry-After", *_LIMITS)
+HISTORY = _success("Every change, oldest first.", _HISTORY_EXAMPLE, *_LIMITS)
+UNCHANGED = {
+    "description": "The order has the version that is known.",
+    "headers": _headers("ETag", *_LIMITS),
+}
+PAGE = _success("A page of orders.", _PAGE_EXAMPLE, "Link", *_LIMITS)
+EXPLANATION = _success("What the order waits for.", _EXPLANATION_EXAMPLE, *_LIMITS)

@@ -1,5 +1,6 @@
 """How much is enough: of requests from one caller, of commands to one order, of work in hand at once."""
 
+import asyncio
 import ipaddress
 import logging
 import time
@@ -13,6 +14,7 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
+from redis.asyncio import BlockingConnectionPool
 
 from settings import Settings
 
@@ -25,6 +27,7 @@ almost three hours of flooding."""
 
 _REDIS_PATIENCE_SECONDS = 0.25
 _REDIS_REST_SECONDS = 5.0
+_REDIS_CONNECTIONS = 20
 _IPV6_HOUSEHOLD = 64
 
 
@@ -46,8 +49,12 @@ class RequestLimit:
     def __init__(self, settings: Settings) -> None:
         self._limit = RateLimitItemPerMinute(settings.rate_limit)
         self._here = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._shared = _counting_in_redis(settings.rate_limit_redis_url)
+        url = settings.rate_limit_redis_url
+        # A pool that refuses when it is empty, as the usual one does, would make a burst look like an outage.
+        self._redis = url and BlockingConnectionPool.from_url(url, max_connections=_REDIS_CONNECTIONS)
+        self._shared = _counting_in(self._redis) if self._redis else None
         self._rests_until = 0.0
+        self._is_away = False
 
     async def count(self, caller: str) -> tuple[bool, dict[str, str]]:
         """Count a request: whether it is within the limit, and the fields that tell the caller.
@@ -55,13 +62,31 @@ class RequestLimit:
         The fields are those of draft-ietf-httpapi-ratelimit-headers.
         """
         if self._shared and time.monotonic() >= self._rests_until:
+            if self._is_away:
+                self._rest()  # One request finds out whether Redis is back; the others need not wait for it.
             try:
-                return await self._count(self._shared, caller)
-            except StorageError as error:
+                async with asyncio.timeout(_REDIS_PATIENCE_SECONDS):
+                    counted = await self._count(self._shared, caller)
+            except (StorageError, TimeoutError) as error:
                 # The limit protects the orders; it must not become a reason not to serve them.
-                logger.warning("Redis does not count, so this process does: %s", error.storage_error)
-                self._rests_until = time.monotonic() + _REDIS_REST_SECONDS
+                if not self._is_away:
+                    logger.warning("Redis does not count, so this process does: %s", _reason(error))
+                self._is_away = True
+                self._rest()
+            else:
+                if self._is_away:
+                    logger.warning("Redis counts again")
+                self._is_away = False
+                return counted
         return await self._count(self._here, caller)
+
+    async def aclose(self) -> None:
+        """Leave Redis."""
+        if self._redis:
+            await self._redis.disconnect()
+
+    def _rest(self) -> None:
+        self._rests_until = time.monotonic() + _REDIS_REST_SECONDS
 
     async def _count(
         self, limiter: SlidingWindowCounterRateLimiter, caller: str
@@ -76,16 +101,19 @@ class RequestLimit:
         return is_within, fields if is_within else fields | {"Retry-After": str(wait)}
 
 
-def _counting_in_redis(url: str | None) -> SlidingWindowCounterRateLimiter | None:
-    if url is None:
-        return None
+def _reason(error: StorageError | TimeoutError) -> str:
+    if isinstance(error, StorageError):
+        return str(error.storage_error)
+    return f"it did not answer within {_REDIS_PATIENCE_SECONDS:g} s"
+
+
+def _counting_in(pool: BlockingConnectionPool) -> SlidingWindowCounterRateLimiter:
     storage = RedisStorage(
-        f"async+{url}",
+        "async+redis://",
         wrap_exceptions=True,
         implementation="redispy",
         key_prefix="orders",
-        socket_timeout=_REDIS_PATIENCE_SECONDS,
-        socket_connect_timeout=_REDIS_PATIENCE_SECONDS,
+        connection_pool=pool,  # type: ignore[arg-type]
     )
     return SlidingWindowCounterRateLimiter(storage)
 
@@ -144,4 +172,6 @@ def address_group(host: str) -> str:
         return host
     if isinstance(address, ipaddress.IPv4Address):
         return host
+    if address.ipv4_mapped:  # what a socket that takes both kinds makes of an IPv4 address
+        return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, _IPV6_HOUSEHOLD), strict=False))

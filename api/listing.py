@@ -82,6 +82,7 @@ class ListQuery(BaseModel):
         str | None,
         Field(
             max_length=CURSOR_LENGTH,
+            json_schema_extra={"pattern": f"^[A-Za-z0-9_-]{{{CURSOR_LENGTH}}}$"},
             description="A `next_cursor` of the same filters and sort; `limit` may be another.",
         ),
     ] = None

@@ -15,17 +15,19 @@ from pydantic import (
     Field,
     StrictInt,
     StringConstraints,
+    WithJsonSchema,
 )
 
 from orders.commands import NewLineItem, PlaceOrder
 from orders.errors import InvalidValue
-from orders.limits import MAX_ITEMS, MAX_QUANTITY
-from orders.money import DEFAULT_CURRENCY
+from orders.limits import MAX_ITEMS, MAX_QUANTITY, MAX_UNIT_PRICE
+from orders.money import CURRENCY_DECIMALS, DEFAULT_CURRENCY
 from orders.order import Order, StatusChange
 from orders.status import OrderStatus
 from orders.text import MAX_IDENTIFIER_LENGTH, MAX_REASON_LENGTH, check_identifier, check_reason
 
 _PLAIN_DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 LAPTOP_AND_MICE: dict[str, Any] = {
     "customer_id": "customer_123",
@@ -68,6 +70,13 @@ def _plain_decimal(value: Any) -> Any:  # noqa: ANN401 - whatever the client sen
     return value
 
 
+def _one_form(value: Any) -> Any:  # noqa: ANN401 - whatever the client sent
+    """Let through no `urn:uuid:`, braces or capitals, so that an order has one address."""
+    if isinstance(value, str) and not _UUID.fullmatch(value):
+        raise ValueError("must be a UUID in lower case, such as 0190c7b2-6f00-7000-8000-000000000001")
+    return value
+
+
 def _by(check: Callable[[str, str], None]) -> AfterValidator:
     """Validate by a rule of the domain, which names no place: the field does."""
 
@@ -81,11 +90,43 @@ def _by(check: Callable[[str, str], None]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-Identifier = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_IDENTIFIER_LENGTH), _by(check_identifier)
+# What `orders.text` refuses, for readers of the document; it is the domain that judges.
+_NOT_PRINTABLE = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+_IDENTIFIER_PATTERN = rf"^[^{_NOT_PRINTABLE}]*[^\s{_NOT_PRINTABLE}][^{_NOT_PRINTABLE}]*$"
+_REASON_PATTERN = rf"^[^{_NOT_PRINTABLE}]*$"
+_AMOUNT_PATTERN = r"^\+?([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)$"
+
+OrderId = Annotated[
+    UUID,
+    BeforeValidator(_one_form),
+    WithJsonSchema({"type": "string", "format": "uuid", "pattern": f"^{_UUID.pattern}$"}),
 ]
-Reason = Annotated[str, StringConstraints(max_length=MAX_REASON_LENGTH), _by(check_reason)]
-Amount = Annotated[Decimal, Field(gt=0, max_digits=24), BeforeValidator(_plain_decimal)]
+Identifier = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_IDENTIFIER_LENGTH),
+    _by(check_identifier),
+    Field(json_schema_extra={"pattern": _IDENTIFIER_PATTERN}),
+]
+Reason = Annotated[
+    str,
+    StringConstraints(max_length=MAX_REASON_LENGTH),
+    _by(check_reason),
+    Field(json_schema_extra={"pattern": _REASON_PATTERN}),
+]
+Currency = Annotated[str, Field(json_schema_extra={"enum": sorted(CURRENCY_DECIMALS)})]
+Amount = Annotated[
+    Decimal,
+    Field(gt=0, max_digits=24),
+    BeforeValidator(_plain_decimal),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "maximum": int(MAX_UNIT_PRICE)},
+                {"type": "string", "maxLength": 25, "pattern": _AMOUNT_PATTERN},
+            ]
+        }
+    ),
+]
 Quantity = Annotated[StrictInt, Field(ge=1, le=MAX_QUANTITY)]
 
 
@@ -111,7 +152,7 @@ class NewOrderBody(_Request):
     model_config = ConfigDict(json_schema_extra={"examples": [LAPTOP_AND_MICE]})
 
     customer_id: Identifier
-    currency: Annotated[str, Field(description="ISO 4217 code.", examples=["USD"])] = DEFAULT_CURRENCY
+    currency: Annotated[Currency, Field(description="ISO 4217 code.", examples=["USD"])] = DEFAULT_CURRENCY
     items: Annotated[list[NewLineItemBody], Field(min_length=1, max_length=MAX_ITEMS)]
 
     def command(self, order_id: UUID, placed_by: str, request_id: str) -> PlaceOrder:

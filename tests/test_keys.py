@@ -156,7 +156,10 @@ async def test_a_name_that_a_log_could_not_show_is_refused(url: str, name: str) 
 async def test_the_name_of_callers_without_a_key_is_refused(url: str) -> None:
     refused = await keys("create", "api", url=url)
 
-    assert (refused.code, one_line(refused)) == (1, "'api' is how histories name changes that no key has made\n")
+    assert (refused.code, one_line(refused)) == (
+        1,
+        "'api' is how histories name changes that no key has made\n",
+    )
     assert await rows(url) == []
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import structlog
@@ -69,6 +69,45 @@ def test_a_line_break_in_a_message_does_not_begin_an_entry(entry: Entry) -> None
     logger.info(forged)
 
     assert entry()["event"] == forged
+
+
+# Reorders, isolates, joins, hides, ends a line, deletes, colours; and no character at all.
+DECEIVING = "\u202e\u2066\u200d\ufeff\U000e0041\u2028\x85\r\n\x08\x1b[31m\ud800"
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_nothing_that_could_deceive_a_reader_is_written_as_it_is(
+    configure: Configure, log_format: str
+) -> None:
+    log = configure(log_format=log_format)
+
+    def fail() -> NoReturn:
+        raise ValueError(DECEIVING.replace("\n", ""))
+
+    try:
+        fail()
+    except ValueError:
+        logger.exception("paid by %s", DECEIVING, extra={"by": DECEIVING, "of": [DECEIVING]})
+
+    written = log.getvalue()
+    assert all(line.isprintable() for line in written.split("\n"))
+    assert written.count("\\u202e") >= 4
+
+
+def test_a_person_reads_every_script(configure: Configure) -> None:
+    log = configure(log_format="console")
+
+    logger.info("Zoë \N{CJK UNIFIED IDEOGRAPH-8CB7} \N{PACKAGE}")
+
+    assert "Zoë \N{CJK UNIFIED IDEOGRAPH-8CB7} \N{PACKAGE}" in log.getvalue()
+
+
+def test_a_line_break_in_a_message_does_not_begin_a_line_for_a_person(configure: Configure) -> None:
+    log = configure(log_format="console")
+
+    logger.info("paid\nrefunded", extra={"by": "ann\nbob"})
+
+    assert len(log.getvalue().splitlines()) == 1
 
 
 def test_what_is_said_beside_the_message_is_part_of_the_entry(entry: Entry) -> None:

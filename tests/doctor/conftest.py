@@ -174,7 +174,7 @@ class Ward:
                     assert changed.rowcount, f"changed nothing: {statement}"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 async def ward_system(systems: Systems) -> AsyncIterator[System]:
     async with systems("doctor") as system, system.workers():
         yield system

@@ -229,11 +229,16 @@ async def test_the_web_ui_finds_the_order_and_tells_its_story(order: AnOrder) ->
     await order.signal(DELIVERED)
     await order.change(PROCESSING)
 
+    async def it_is_found() -> bool:
+        # PostgreSQL has the change before the workflow task that made it is recorded.
+        attributes = (await order.handle.describe()).typed_search_attributes
+        return attributes[SearchAttributeKey.for_keyword("OrderStatus")] == "PROCESSING"
+
+    await eventually(it_is_found)
     description = await order.handle.describe()
     story = (await order.handle.query("__temporal_workflow_metadata")).current_details
 
     attributes = description.typed_search_attributes
-    assert attributes[SearchAttributeKey.for_keyword("OrderStatus")] == "PROCESSING"
     assert attributes[SearchAttributeKey.for_keyword("CustomerId")] == order.customer_id
     assert await description.static_summary() == f"{order.customer_id}: 1 item, 999.99 USD"
     assert story.startswith("**PROCESSING** · 999.99 USD")
