@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -254,17 +254,43 @@ class Dispatcher:
     async def _look(self, order_id: UUID, command: ChangeStatus, deadline: float) -> OrderRecord | None:
         """The order, as far as it can be seen, when it would carry out the command or has done so.
 
-        PostgreSQL may lag behind, so what it refuses is asked of the workflow, too.
+        PostgreSQL may lag behind, so what it refuses is refused only once Temporal says that nothing has
+        happened since. The workflow is not queried: a query that a new worker answers among signals can
+        leave an order that does not replay (docs/decisions/0009).
 
         Raises:
             CommandRefused: the order would refuse it.
         """
         try:
             async with asyncio.timeout_at(deadline):
-                record, _ = await self._foresee(order_id, command)
-        except (TimeoutError, OrderNotReadable, OrderNotFound, TemporalUnavailable):
-            return None
-        return record
+                for pause in _pauses():
+                    record = await self._projected(order_id)
+                    if record is None:
+                        return None
+                    try:
+                        lifecycle.decide(record, command, datetime.now(UTC))
+                    except CommandRefused:
+                        if record.order.status.is_terminal or await self._is_current(record):
+                            raise
+                    else:
+                        return record
+                    await asyncio.sleep(pause)
+        except (TimeoutError, TemporalUnavailable, _NoWorkflow):
+            pass
+        return None
+
+    async def _is_current(self, record: OrderRecord) -> bool:
+        """Whether the order is still as in the record, with no command on its way to be decided.
+
+        A status never comes back, so that the same status is the same version; and a command that
+        waits for its decision is a workflow task that is pending. Raises `_NoWorkflow` without one.
+        """
+        handle = self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(record.order.id))
+        async with _asking_temporal(self.answer_deadline):
+            description = await handle.describe()
+        is_deciding = description.raw_description.HasField("pending_workflow_task")
+        status = description.typed_search_attributes.get(_STATUS)
+        return not is_deciding and status == record.order.status
 
     async def _foresee(self, order_id: UUID, command: ChangeStatus) -> tuple[OrderRecord, StatusChange]:
         """The order as far as it can be seen, and what the command would do to it, or has done."""
@@ -281,18 +307,17 @@ class Dispatcher:
         self, order_id: UUID, deadline: float, answer: Callable[[OrderRecord], Answer | None]
     ) -> Answer | None:
         """Look at the projection until it holds the answer; None when the deadline comes first."""
-        pause = _FIRST_PAUSE
         try:
             async with asyncio.timeout_at(deadline):
-                while True:
+                for pause in _pauses():
                     await asyncio.sleep(pause)
                     async with self.looks:
                         record = await self._projected(order_id)
                     if record and (found := answer(record)):
                         return found
-                    pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
         except TimeoutError:
-            return None
+            pass
+        return None
 
     async def _projected(self, order_id: UUID) -> OrderRecord | None:
         """The order as PostgreSQL has it; None where it does not, or cannot be asked."""
@@ -304,12 +329,14 @@ class Dispatcher:
 
     async def _decide_without_workflow(self, order_id: UUID, command: ChangeStatus) -> Answer:
         """Answer for an order whose workflow has ended: it moves no more, but it remembers."""
-        record = await queries.get_record(self.engine, order_id)
+        record = await self._projected(order_id)
         if record is None or not record.order.status.is_terminal:
             # A projection that has lost rows; a workflow that has ended is remembered for a while.
             try:
                 record = await self.read(order_id)
             except OrderNotFound:
+                # Asked once more, for what a lost order and a lost connection have in common is no answer.
+                record = record or await queries.get_record(self.engine, order_id)
                 if record is None:
                     raise
         change = lifecycle.decide(record, command, datetime.now(UTC))
@@ -371,6 +398,14 @@ class Dispatcher:
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.answer_deadline
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds to wait between one look and the next, without end."""
+    pause = _FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
 
 
 # Most outcomes are readable after some ten milliseconds; a busy system is asked less and less often.
