@@ -282,15 +282,17 @@ class Dispatcher:
     async def _is_current(self, record: OrderRecord) -> bool:
         """Whether the order is still as in the record, with no command on its way to be decided.
 
-        A status never comes back, so that the same status is the same version; and a command that
-        waits for its decision is a workflow task that is pending. Raises `_NoWorkflow` without one.
+        A status never comes back, so that the same status is the same version; a command that waits for
+        its decision is a workflow task that is pending, and a decision that waits for PostgreSQL a pending
+        activity. Raises `_NoWorkflow` without one.
         """
         handle = self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(record.order.id))
         async with _asking_temporal(self.answer_deadline):
             description = await handle.describe()
-        is_deciding = description.raw_description.HasField("pending_workflow_task")
+        pending = description.raw_description
+        is_busy = pending.HasField("pending_workflow_task") or bool(pending.pending_activities)
         status = description.typed_search_attributes.get(_STATUS)
-        return not is_deciding and status == record.order.status
+        return not is_busy and status == record.order.status
 
     async def _foresee(self, order_id: UUID, command: ChangeStatus) -> tuple[OrderRecord, StatusChange]:
         """The order as far as it can be seen, and what the command would do to it, or has done."""

@@ -40,6 +40,7 @@ NAMESPACES = (
     "keys",
     "release",
     "backup",
+    "queries",
     "demo",
     "hostile",
     "doctor",

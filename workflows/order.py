@@ -1,6 +1,7 @@
 """The order as a durable process: it owns its state, decides every command, and projects itself."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -59,9 +60,13 @@ class OrderWorkflow:
         self._state = start.carried or OrderState(
             record=lifecycle.place(start.must_place(), workflow.info().workflow_start_time)
         )
-        # A command that was refused, or that came twice, may be one whose sender was misled by a
-        # projection that has lost rows (a failover, a restored backup): it is written again then.
-        self._is_doubted = False
+        # What is to be projected, a step for each signal, and carried out step by step: so the commands to
+        # Temporal depend on the order of events alone, and not on how many of them came at once, which may
+        # differ between a life and its replay (docs/decisions/0009).
+        self._steps: deque[OrderRecord] = deque()
+        if self._state.projected_version < self._state.record.order.version:
+            self._steps.append(self._state.record)
+        self._shown_status = self._state.record.order.status
         workflow.set_current_details(describe(self._state))
 
     @workflow.run
@@ -83,20 +88,18 @@ class OrderWorkflow:
     async def _live(self) -> None:
         """Project every change as it comes, until the order is over or its history has grown long."""
         while True:
-            await workflow.wait_condition(lambda: self._is_behind() or self._may_end())
-            if not self._is_behind():
+            await workflow.wait_condition(lambda: bool(self._steps) or self._may_end())
+            if not self._steps:
                 return
-            await self._project()
-
-    def _is_behind(self) -> bool:
-        return self._is_doubted or self._state.projected_version < self._order.version
+            await self._project(self._steps.popleft())
 
     def _may_end(self) -> bool:
         return self._order.status.is_terminal or workflow.info().is_continue_as_new_suggested()
 
-    async def _project(self) -> None:
-        record = self._state.record
-        self._is_doubted = False
+    async def _project(self, record: OrderRecord) -> None:
+        if record.order.status is not self._shown_status:
+            self._shown_status = record.order.status
+            workflow.upsert_search_attributes([_STATUS.value_set(self._shown_status)])
         try:
             await workflow.execute_local_activity_method(
                 ProjectionActivities.project_order,
@@ -154,17 +157,17 @@ class OrderWorkflow:
             change = lifecycle.decide(self._state.record, command, now)
         except OrderError as refusal:
             self._remember(Rejection.of(signal, now, reason=str(refusal)))
-            self._is_doubted = True
         else:
             self._carry_out(change)
+        # Projected even where nothing has changed: a command that was refused, or that came twice, may be one
+        # whose sender was misled by a projection that has lost rows (a failover, a restored backup).
+        self._steps.append(self._state.record)
 
     def _carry_out(self, change: StatusChange) -> None:
         record = lifecycle.apply(self._state.record, change)
         if record is self._state.record:
-            self._is_doubted = True
             return
         self._set(record=record)
-        workflow.upsert_search_attributes([_STATUS.value_set(record.order.status)])
         workflow.logger.info(
             "%s by %s", change.new_status, change.changed_by, extra={"request_id": change.request_id}
         )

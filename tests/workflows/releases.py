@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from datetime import timedelta
 
     from orders.errors import InvalidValue
-    from orders.order import Order, StatusChange
+    from orders.order import Order, OrderRecord, StatusChange
     from orders.signals import CancelSignal, StatusSignal
     from orders.status import OrderStatus
     from workflows.order import OrderWorkflow
@@ -42,10 +42,10 @@ class Announcing(OrderWorkflow):
     async def run(self, start: OrderInput) -> Order:
         return await super().run(start)
 
-    async def _project(self) -> None:
+    async def _project(self, record: OrderRecord) -> None:
         if workflow.patched(ANNOUNCE):
-            await _announce(self._state.record.history[-1])
-        await super()._project()
+            await _announce(record.history[-1])
+        await super()._project(record)
 
 
 @workflow.defn(name="OrderWorkflow")
@@ -60,9 +60,9 @@ class AnnouncingUnpatched(OrderWorkflow):
     async def run(self, start: OrderInput) -> Order:
         return await super().run(start)
 
-    async def _project(self) -> None:
-        await _announce(self._state.record.history[-1])
-        await super()._project()
+    async def _project(self, record: OrderRecord) -> None:
+        await _announce(record.history[-1])
+        await super()._project(record)
 
 
 @workflow.defn(name="OrderWorkflow")
@@ -77,10 +77,10 @@ class AnnouncingAlways(OrderWorkflow):
     async def run(self, start: OrderInput) -> Order:
         return await super().run(start)
 
-    async def _project(self) -> None:
+    async def _project(self, record: OrderRecord) -> None:
         workflow.deprecate_patch(ANNOUNCE)
-        await _announce(self._state.record.history[-1])
-        await super()._project()
+        await _announce(record.history[-1])
+        await super()._project(record)
 
 
 def check_cancellation(signal: StatusSignal | CancelSignal) -> None:

@@ -198,7 +198,7 @@ async def test_a_change_behind_a_patch_passes_the_gate(code: type[OrderWorkflow]
 
 @pytest.mark.parametrize(
     ("code", "caught_by"),
-    [(AnnouncingUnpatched, set(RECORDED)), (AskingWhyUnpatched, {"1-order-cancelled-1"})],
+    [(AnnouncingUnpatched, set(RECORDED)), (AskingWhyUnpatched, {"2-order-cancelled-1"})],
 )
 async def test_the_same_change_without_its_patch_is_stopped_by_the_gate(
     code: type[OrderWorkflow], caught_by: set[str]
