@@ -94,6 +94,8 @@ async def test_every_process_is_replaced_under_load_and_no_request_fails(release
         async def an_api() -> tuple[Run, httpx2.AsyncClient]:
             port = str(free_port())
             environment = {"ORDERS_API_PORT": port, "ORDERS_API_DRAIN": str(DRAIN_SECONDS)}
+            # Longer than the ten seconds after which a task of a stopped worker goes to another.
+            environment["ORDERS_ANSWER_DEADLINE"] = "20"
             api = await running.enter_async_context(
                 started("-m", "api", **servers_of(released), **environment)
             )

@@ -109,7 +109,7 @@ def test_a_run_that_was_carried_on_with_another_state_is_found() -> None:
 
 @pytest.mark.parametrize("name", ["delivered", "cancelled", "asked_for_everything"])
 def test_the_recorded_histories_fold_to_their_results(name: str) -> None:
-    text = (HISTORIES / f"1-order-{name}-1.json").read_text("utf-8")
+    text = (HISTORIES / f"2-order-{name}-1.json").read_text("utf-8")
     events = WorkflowHistory.from_json("recorded", text).events
     story = fold([read_run(events)]).story
     result = json.loads(events[-1].workflow_execution_completed_event_attributes.result.payloads[0].data)
