@@ -9,7 +9,7 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskInfo
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 
-from api.dispatch import Inspection
+from api.reader import Inspection
 from api.schemas import (
     ExplainedActivity,
     ExplainedTask,

@@ -18,9 +18,10 @@ from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.bodies import StrictRequest
-from api.keys import Caller, KeyRing, Scope
+from api.keys import Caller, KeyRing, Misdirected, Scope, Unauthenticated
 from api.limits import Capacity, RequestLimit, TooMany, address_group
 from api.parameters import QueryParameters
+from database.engine import DatabaseUnavailable
 from settings import Settings
 
 SECURITY_SCHEME = "apiKey"
@@ -64,7 +65,7 @@ class Guard:
         try:
             headers = request.headers
             caller = self.keys.identify(headers.get("authorization"), headers.get("host", ""), client)
-        except Exception:
+        except (Unauthenticated, Misdirected, DatabaseUnavailable):
             # Counted as well: guessing keys is limited like everything else.
             await self._count(request, address)
             raise

@@ -7,8 +7,8 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 
 from api import __version__, documentation
-from api.dispatch import TemporalUnavailable
 from api.schemas import Health
+from api.temporal import TemporalUnavailable
 from database import queries
 from database.engine import DatabaseUnavailable
 
@@ -43,7 +43,7 @@ async def ready(request: Request) -> Response:
     state = request.app.state
     postgresql, temporal = await asyncio.gather(
         _ask(queries.check_reachable(state.engine)),
-        _ask(state.dispatcher.check_reachable()),
+        _ask(state.dispatcher.reader.check_reachable()),
     )
     dependencies = {"postgresql": postgresql, "temporal": temporal}
     is_ready = not state.is_draining and all(answer == "up" for answer in dependencies.values())

@@ -17,12 +17,14 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from api.bodies import BodyTooLarge, MalformedBody, UnsupportedBody
-from api.dispatch import OrderNotReadable, OrderUndecidable, TemporalUnavailable
+from api.dispatch import OrderUndecidable
 from api.guard import Forbidden
 from api.keys import Misdirected, Unauthenticated
 from api.limits import Overloaded, TooMany
+from api.reader import OrderNotReadable
 from api.request_id import current_request_id
 from api.schemas import ErrorPlace, Problem
+from api.temporal import TemporalUnavailable
 from database.engine import DatabaseUnavailable
 from orders.errors import (
     CommandIdReused,

@@ -17,6 +17,7 @@ from api.guard import GuardedRoute, needs
 from api.keys import Scope
 from api.listing import ListQuery, read_listing
 from api.problems import RETRY_AFTER_SECONDS
+from api.reader import Reader
 from api.schemas import (
     Accepted,
     Explanation,
@@ -42,12 +43,17 @@ def _dispatcher(request: Request) -> Dispatcher:
     return dispatcher
 
 
+def _reader(request: Request) -> Reader:
+    return _dispatcher(request).reader
+
+
 def _engine(request: Request) -> AsyncEngine:
     engine: AsyncEngine = request.app.state.engine
     return engine
 
 
 Dispatch = Annotated[Dispatcher, Depends(_dispatcher)]
+Read = Annotated[Reader, Depends(_reader)]
 Projection = Annotated[AsyncEngine, Depends(_engine)]
 IfNoneMatch = Annotated[
     str | None,
@@ -146,12 +152,12 @@ async def list_orders(query: Annotated[ListQuery, Query()], engine: Projection) 
     },
 )
 async def get_order(
-    order_id: OrderId, engine: Projection, dispatch: Dispatch, known: IfNoneMatch = None
+    order_id: OrderId, engine: Projection, reader: Read, known: IfNoneMatch = None
 ) -> Response:
     """Read an order from the projection, or from its workflow where the projection is behind."""
     order = await queries.get_order(engine, order_id)
     if order is None:
-        order = (await dispatch.read(order_id)).order
+        order = (await reader.read(order_id)).order
     answer = Answer(order=order, replayed=False)
     if known is not None and _is_known(order, known):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": _etag(order)})
@@ -175,11 +181,11 @@ async def get_order(
         ),
     },
 )
-async def get_history(order_id: OrderId, engine: Projection, dispatch: Dispatch) -> Response:
+async def get_history(order_id: OrderId, engine: Projection, reader: Read) -> Response:
     """List every change that the order has been through, oldest first."""
     history = await queries.get_history(engine, order_id)
     if not history:
-        history = (await dispatch.read(order_id)).history
+        history = (await reader.read(order_id)).history
     view = OrderHistory(order_id=order_id, history=[StatusChangeView.of(change) for change in history])
     return Response(view.model_dump_json(), media_type="application/json")
 
@@ -197,9 +203,9 @@ async def get_history(order_id: OrderId, engine: Projection, dispatch: Dispatch)
         ),
     },
 )
-async def explain_order(order_id: OrderId, dispatch: Dispatch, request: Request) -> Response:
+async def explain_order(order_id: OrderId, reader: Read, request: Request) -> Response:
     """Say what an order waits for: a worker, a database, the promotion, a command; and what it refused."""
-    found = await dispatch.inspect(order_id)
+    found = await reader.inspect(order_id)
     explanation = explain(order_id, found, ui_url=request.app.state.settings.temporal_ui_url)
     return Response(explanation.model_dump_json(), media_type="application/json")
 

@@ -45,6 +45,11 @@ class System:
     def dispatcher(self) -> Dispatcher:
         return Dispatcher.of(self.settings, self.client, self.engine)
 
+    def dispatcher_that_waits(self, seconds: float) -> Dispatcher:
+        """The same way, with another patience."""
+        settings = self.settings.model_copy(update={"answer_deadline": seconds})
+        return Dispatcher.of(settings, self.client, self.engine)
+
     def handle(self, order_id: UUID | str) -> WorkflowHandle[OrderWorkflow, Order]:
         return self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(UUID(str(order_id))))
 

@@ -4,7 +4,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -143,8 +142,8 @@ async def test_a_worker_that_is_asked_to_stop_finishes_the_order_in_hand(
 async def test_a_command_that_finds_its_worker_killed_is_carried_out_once_by_the_next(
     unserved: System,
 ) -> None:
-    impatient = replace(unserved.dispatcher, answer_deadline=NOT_LONG)
-    patient = replace(unserved.dispatcher, answer_deadline=PATIENCE_SECONDS)
+    impatient = unserved.dispatcher_that_waits(NOT_LONG)
+    patient = unserved.dispatcher_that_waits(PATIENCE_SECONDS)
     command = a_change(OrderStatus.PROCESSING)
     async with serving(unserved, "orders") as worker:
         order_id = await place(unserved)

@@ -215,7 +215,7 @@ async def test_versioning_can_be_left_again(versioned: System) -> None:
 
 async def test_a_version_that_nobody_made_current_carries_out_nothing(versioned: System) -> None:
     command = a_place_order()
-    impatient = replace(versioned.dispatcher, answer_deadline=1.0)
+    impatient = versioned.dispatcher_that_waits(1.0)
     async with build(versioned, "4.0") as waiting:
         assert await impatient.place(command, wait=True) is None
 

@@ -1,6 +1,7 @@
 """A system of its own, with orders to do harm to."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypedDict, Unpack
 from uuid import UUID
@@ -183,7 +184,14 @@ async def ward_system(systems: Systems) -> AsyncIterator[System]:
 @pytest.fixture
 async def ward(ward_system: System) -> AsyncIterator[Ward]:
     """The same system for every test, which finds only its own orders there."""
-    ward = Ward(ward_system)
+    async with tidy(ward_system) as ward:
+        yield ward
+
+
+@asynccontextmanager
+async def tidy(system: System) -> AsyncIterator[Ward]:
+    """A ward that leaves no order behind."""
+    ward = Ward(system)
     yield ward
     for order_id in ward.ids:
         await ward.clear(order_id)

@@ -17,7 +17,7 @@ from embedded.child import free_port
 from orders.status import OrderStatus
 from settings import ROOT
 from tests.conftest import Servers, Systems
-from tests.doctor.conftest import Ward
+from tests.doctor.conftest import Ward, tidy
 from tests.processes import run_to_its_end, servers_of
 from tests.system import System
 
@@ -35,10 +35,8 @@ async def served(systems: Systems) -> AsyncIterator[System]:
 @pytest.fixture
 async def ward(served: System) -> AsyncIterator[Ward]:
     """Nothing is wrong with any order when a test begins, and none is left when it ends."""
-    ward = Ward(served)
-    yield ward
-    for order_id in ward.ids:
-        await ward.clear(order_id)
+    async with tidy(served) as ward:
+        yield ward
 
 
 async def doctor(system: System, *options: str, **environment: str) -> tuple[int, list[str]]:
