@@ -105,14 +105,25 @@ def _url(settings: Settings) -> URL:
     return make_url(settings.require_database_url())
 
 
+_VARIABLES = {
+    "host": "PGHOST",
+    "port": "PGPORT",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "passfile": "PGPASSFILE",
+    "database": "PGDATABASE",
+    "ssl": "PGSSLMODE",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+}
+
+
 def _connection(url: URL) -> Mapping[str, str]:
     """How to reach the database, by variables: the arguments of a process are everybody's to read."""
-    given = {
-        "PGHOST": url.host,
-        "PGPORT": url.port,
-        "PGUSER": url.username,
-        "PGPASSWORD": url.password,
-        "PGDATABASE": url.database,
-        "PGSSLMODE": url.query.get("ssl"),
-    }
-    return {name: str(value) for name, value in given.items() if value is not None}
+    # Read as the application's own engine reads it, so that both reach the same server.
+    _, given = url.get_dialect()().create_connect_args(url)
+    return {_VARIABLES[name]: _listed(value) for name, value in given.items() if name in _VARIABLES}
+
+
+def _listed(value: object) -> str:
+    """One value, or several as libpq writes them: hosts that stand in for each other."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,6 +1,7 @@
 """Sending commands to the workflows that own the orders, and waiting, for a while, for their answer."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,32 +10,24 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
-from temporalio.common import (
-    SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from api.limits import CommandLimit
-from api.reader import STATUS, Reader
-from api.temporal import NoWorkflow, TemporalUnavailable, asking_temporal
+from api.reader import OrderNotReadable, Reader
 from database import queries
+from database.engine import DatabaseUnavailable
 from orders import lifecycle
 from orders.commands import ChangeStatus, PlaceOrder
 from orders.errors import CommandRefused, OrderNotFound
-from orders.names import CUSTOMER_ATTRIBUTE, ORDERS_QUEUE, workflow_id
-from orders.order import Order, OrderRecord, StatusChange
+from orders.order import Order, OrderRecord
 from orders.signals import StatusSignal
-from orders.status import OrderStatus
 from settings import Settings
+from workflows.client import NoWorkflow, TemporalUnavailable, asking_temporal, order_workflow, start_order
 from workflows.details import summarize
 from workflows.order import OrderWorkflow
 from workflows.state import OrderInput
 
-_CUSTOMER = SearchAttributeKey.for_keyword(CUSTOMER_ATTRIBUTE)
+logger = logging.getLogger("api.dispatch")
 
 
 class OrderUndecidable(Exception):  # noqa: N818 - the name is the fact
@@ -59,6 +52,10 @@ class Dispatcher:
     Every call raises `TemporalUnavailable` when Temporal does not take it; nothing was promised then.
     """
 
+    client: Client
+    engine: AsyncEngine
+    answer_deadline: float
+    """Seconds to wait for an outcome before a command is left with Temporal."""
     reader: Reader
     commands: CommandLimit
     looks: asyncio.Semaphore
@@ -68,6 +65,9 @@ class Dispatcher:
     def of(cls, settings: Settings, client: Client, engine: AsyncEngine) -> Self:
         """A dispatcher as the settings say."""
         return cls(
+            client=client,
+            engine=engine,
+            answer_deadline=settings.answer_deadline,
             reader=Reader(client=client, engine=engine, patience=settings.answer_deadline),
             commands=CommandLimit(),
             looks=asyncio.Semaphore(max(1, settings.database_pool_size // 2)),
@@ -77,33 +77,43 @@ class Dispatcher:
         """Place an order; None when it is durable and not readable yet.
 
         Placing an order that exists already answers with that order, as it was placed.
+
+        Raises:
+            CommandIdReused: another command has placed an order under this id.
         """
         deadline = self._deadline()
-        replayed = False
+        exists = False
         try:
-            async with asking_temporal(self.reader.patience):
-                await self.reader.client.start_workflow(
-                    OrderWorkflow.run,
-                    OrderInput(place=command),
-                    id=workflow_id(command.order_id),
-                    task_queue=ORDERS_QUEUE,
-                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    search_attributes=TypedSearchAttributes(
-                        [
-                            SearchAttributePair(_CUSTOMER, command.customer_id),
-                            SearchAttributePair(STATUS, OrderStatus.PENDING.value),
-                        ]
-                    ),
-                    static_summary=summarize(command),
-                )
+            async with asking_temporal(self.answer_deadline):
+                await start_order(self.client, OrderInput(place=command), summarize(command))
         except WorkflowAlreadyStartedError:
-            replayed = True
-        if not wait:
-            return None
-        return await self._watch(
-            command.order_id, deadline, lambda record: _placed(record, command, replayed=replayed)
-        )
+            exists = True
+        answer = None
+        if wait:
+            answer = await self._watch(
+                command.order_id, deadline, lambda record: _placed(record, command, replayed=exists)
+            )
+        if exists and answer is None:
+            await self._check_started_by(command)
+        return answer
+
+    async def _check_started_by(self, command: PlaceOrder) -> None:
+        """Check that the order's workflow was started by this command; Temporal alone says so.
+
+        Raises:
+            CommandIdReused: it was started by another.
+            OrderNotReadable: it is gone again.
+        """
+        try:
+            async with asking_temporal(self.answer_deadline):
+                workflow = order_workflow(self.client, command.order_id)
+                first = await anext(workflow.fetch_history_events(page_size=1))
+        except NoWorkflow:
+            raise OrderNotReadable(command.order_id) from None
+        payloads = first.workflow_execution_started_event_attributes.input.payloads
+        [start] = await self.client.data_converter.decode(payloads, [OrderInput])
+        record = start.carried.record if start.carried else lifecycle.place(start.place, datetime.now(UTC))
+        lifecycle.check_same_order(record, command)
 
     def foresee_place(self, command: PlaceOrder) -> Answer:
         """The order that a command would place, without placing it."""
@@ -117,7 +127,7 @@ class Dispatcher:
         Raises:
             CommandIdReused: another command has placed an order under this id.
         """
-        record = await self.reader.projected(command.order_id)
+        record = await self._from_postgresql(command.order_id)
         return _placed(record, command, replayed=True) if record else None
 
     async def change(self, order_id: UUID, command: ChangeStatus, *, wait: bool) -> Answer | None:
@@ -140,8 +150,9 @@ class Dispatcher:
             return Answer(order=lifecycle.at(seen, change.version), replayed=True)
         self.commands.count(order_id)
         try:
-            async with asking_temporal(self.reader.patience):
-                await self.reader.workflow(order_id).signal(OrderWorkflow.update_status, _as_signal(command))
+            async with asking_temporal(self.answer_deadline):
+                workflow = order_workflow(self.client, order_id)
+                await workflow.signal(OrderWorkflow.update_status, StatusSignal.of(command))
         except NoWorkflow:
             return await self._decide_without_workflow(order_id, command)
         if not wait:
@@ -155,7 +166,10 @@ class Dispatcher:
             InvalidValue, CommandRefused, OrderNotFound, OrderUndecidable: as `change` would.
             OrderNotReadable: the order exists, and nobody can say what it would do.
         """
-        record, change = await self._foresee(order_id, command)
+        lifecycle.validate_change(command)
+        seen = await self._look(order_id, command, self._deadline())
+        record = seen or await self.reader.ask_workflow(order_id)
+        change = lifecycle.decide(record, command, datetime.now(UTC))
         if change in record.history:
             return Answer(order=lifecycle.at(record, change.version), replayed=True)
         if not await self.reader.is_running(order_id):
@@ -175,7 +189,7 @@ class Dispatcher:
         try:
             async with asyncio.timeout_at(deadline):
                 for pause in _pauses():
-                    record = await self.reader.projected(order_id)
+                    record = await self._from_postgresql(order_id)
                     if record is None:
                         return None
                     try:
@@ -190,17 +204,6 @@ class Dispatcher:
             pass
         return None
 
-    async def _foresee(self, order_id: UUID, command: ChangeStatus) -> tuple[OrderRecord, StatusChange]:
-        """The order as far as it can be seen, and what the command would do to it, or has done."""
-        record = await self.reader.projected(order_id) or await self.reader.read(order_id)
-        try:
-            return record, lifecycle.decide(record, command, datetime.now(UTC))
-        except CommandRefused:
-            if record.order.status.is_terminal:
-                raise
-        record = await self.reader.read(order_id)
-        return record, lifecycle.decide(record, command, datetime.now(UTC))
-
     async def _watch(
         self, order_id: UUID, deadline: float, answer: Callable[[OrderRecord], Answer | None]
     ) -> Answer | None:
@@ -209,24 +212,32 @@ class Dispatcher:
             async with asyncio.timeout_at(deadline):
                 for pause in _pauses():
                     await asyncio.sleep(pause)
-                    async with self.looks:
-                        record = await self.reader.projected(order_id)
+                    record = await self._from_postgresql(order_id)
                     if record and (found := answer(record)):
                         return found
         except TimeoutError:
-            pass
+            logger.warning("Order %s: durable, and without a readable outcome so far", order_id)
         return None
+
+    async def _from_postgresql(self, order_id: UUID) -> OrderRecord | None:
+        """The order as PostgreSQL has it; None where it does not, or cannot be asked."""
+        try:
+            async with self.looks:
+                return await queries.get_record(self.engine, order_id)
+        except DatabaseUnavailable as outage:
+            logger.debug("%s", outage)
+            return None
 
     async def _decide_without_workflow(self, order_id: UUID, command: ChangeStatus) -> Answer:
         """Answer for an order whose workflow has ended: it moves no more, but it remembers."""
-        record = await self.reader.projected(order_id)
+        record = await self._from_postgresql(order_id)
         if record is None or not record.order.status.is_terminal:
             # A projection that has lost rows; a workflow that has ended is remembered for a while.
             try:
-                record = await self.reader.read(order_id)
+                record = await self.reader.ask_workflow(order_id)
             except OrderNotFound:
                 # Asked once more, for what a lost order and a lost connection have in common is no answer.
-                record = record or await queries.get_record(self.reader.engine, order_id)
+                record = record or await queries.get_record(self.engine, order_id)
                 if record is None:
                     raise
         change = lifecycle.decide(record, command, datetime.now(UTC))
@@ -235,7 +246,7 @@ class Dispatcher:
         return Answer(order=lifecycle.at(record, change.version), replayed=True)
 
     def _deadline(self) -> float:
-        return asyncio.get_running_loop().time() + self.reader.patience
+        return asyncio.get_running_loop().time() + self.answer_deadline
 
 
 def _pauses() -> Iterator[float]:
@@ -271,15 +282,3 @@ def _outcome(record: OrderRecord, command: ChangeStatus, seen: OrderRecord | Non
     if seen and record.order.version > seen.order.version:
         lifecycle.decide(record, command, datetime.now(UTC))
     return None
-
-
-def _as_signal(command: ChangeStatus) -> StatusSignal:
-    return StatusSignal(
-        command_id=command.command_id,
-        status=command.status,
-        changed_by=command.changed_by,
-        reason=command.reason,
-        expected_version=command.expected_version,
-        on_behalf_of=command.on_behalf_of,
-        request_id=command.request_id,
-    )

@@ -54,7 +54,7 @@ def _waits_for(found: Inspection, order: Order | None) -> str:
     if task and task.attempt > 1:
         return f"Attempt {task.attempt} of its workflow task to succeed; the workers' log says what fails"
     if found.state is None or order is None:
-        return f"A worker that serves the queue {ORDERS_QUEUE!r}"
+        return f"A worker that serves the queue {ORDERS_QUEUE!r} and can show the order: {found.silence}"
     who = "The next promotion, or a command" if order.status is OrderStatus.PENDING else "A command"
     return f"{who}: {' or '.join(order.allowed_transitions)}"
 

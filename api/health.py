@@ -8,9 +8,9 @@ from fastapi import APIRouter, Request, Response
 
 from api import __version__, documentation
 from api.schemas import Health
-from api.temporal import TemporalUnavailable
 from database import queries
 from database.engine import DatabaseUnavailable
+from workflows.client import TemporalUnavailable
 
 SERVICE = "order-processing-system"
 _PATIENCE_SECONDS = 2.0

@@ -29,6 +29,7 @@ _REDIS_PATIENCE_SECONDS = 0.25
 _REDIS_REST_SECONDS = 5.0
 _REDIS_CONNECTIONS = 20
 _IPV6_HOUSEHOLD = 64
+_SWEEP_SECONDS = 1.0
 
 
 class TooMany(Exception):  # noqa: N818 - the name is the fact
@@ -43,12 +44,36 @@ class Overloaded(Exception):  # noqa: N818 - the name is the fact
     """As many requests are in hand as this process takes."""
 
 
+class CallersInMemory(MemoryStorage):
+    """Counts in memory, and forgets once a second: `limits` looks through every caller at every request."""
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Count, as `MemoryStorage` does; it starts no sweep of its own while `timer` runs."""
+        if self.timer is None:
+            self.timer = asyncio.create_task(self._forget())
+        return await super().incr(key, expiry, amount)
+
+    async def _forget(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = time.time()
+            for key in [key for key, until in self.expirations.items() if until <= now]:
+                for kept in (self.expirations, self.storage, self.locks):
+                    kept.pop(key, None)
+
+    def close(self) -> None:
+        """Forget no more."""
+        if self.timer:
+            self.timer.cancel()
+
+
 class RequestLimit:
     """Requests that one caller may make in a minute, counted here or, for several processes, in Redis."""
 
     def __init__(self, settings: Settings) -> None:
         self._limit = RateLimitItemPerMinute(settings.rate_limit)
-        self._here = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._memory = CallersInMemory()
+        self._here = SlidingWindowCounterRateLimiter(self._memory)
         url = settings.rate_limit_redis_url
         # A pool that refuses when it is empty, as the usual one does, would make a burst look like an outage.
         self._redis = url and BlockingConnectionPool.from_url(url, max_connections=_REDIS_CONNECTIONS)
@@ -81,7 +106,8 @@ class RequestLimit:
         return await self._count(self._here, caller)
 
     async def aclose(self) -> None:
-        """Leave Redis."""
+        """Leave Redis, and count no more."""
+        self._memory.close()
         if self._redis:
             await self._redis.disconnect()
 

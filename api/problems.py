@@ -24,7 +24,6 @@ from api.limits import Overloaded, TooMany
 from api.reader import OrderNotReadable
 from api.request_id import current_request_id
 from api.schemas import ErrorPlace, Problem
-from api.temporal import TemporalUnavailable
 from database.engine import DatabaseUnavailable
 from orders.errors import (
     CommandIdReused,
@@ -34,10 +33,13 @@ from orders.errors import (
     OrderNotFound,
     VersionMismatch,
 )
+from workflows.client import TemporalUnavailable
 
 logger = logging.getLogger("api")
 
 RETRY_AFTER_SECONDS = 1
+# A person has to give the order a workflow again.
+_REVIVAL_SECONDS = 60
 
 _MOST_MISTAKES = 20
 _LONGEST_NAME = 64
@@ -71,8 +73,8 @@ def problem(
     )
 
 
-def _retry_later(request: Request, code: str, detail: str) -> Response:
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+def _retry_later(request: Request, code: str, detail: str, seconds: int = RETRY_AFTER_SECONDS) -> Response:
+    headers = {"Retry-After": str(seconds)}
     return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, code, detail, headers=headers)
 
 
@@ -189,7 +191,7 @@ async def _not_readable(request: Request, error: OrderNotReadable) -> Response:
 
 async def _undecidable(request: Request, error: OrderUndecidable) -> Response:
     logger.error("%s", error)
-    return problem(request, HTTPStatus.SERVICE_UNAVAILABLE, "workflow_missing", str(error))
+    return _retry_later(request, "workflow_missing", str(error), _REVIVAL_SECONDS)
 
 
 async def _temporal_unavailable(request: Request, error: TemporalUnavailable) -> Response:

@@ -6,21 +6,23 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle
-from temporalio.common import SearchAttributeKey
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowQueryFailedError,
+)
 
-from api.temporal import NoWorkflow, TemporalUnavailable, asking_temporal
 from database import queries
 from database.engine import DatabaseUnavailable
 from orders.errors import OrderNotFound
-from orders.names import STATUS_ATTRIBUTE, workflow_id
-from orders.order import Order, OrderRecord
+from orders.order import Order, OrderRecord, StatusChange
+from workflows.attributes import STATUS
+from workflows.client import NoWorkflow, TemporalUnavailable, asking_temporal, order_workflow
 from workflows.order import OrderWorkflow
 from workflows.state import OrderState
 
 logger = logging.getLogger("api.reader")
-
-STATUS = SearchAttributeKey.for_keyword(STATUS_ATTRIBUTE)
 
 
 class OrderNotReadable(Exception):  # noqa: N818 - the name is the fact
@@ -30,21 +32,27 @@ class OrderNotReadable(Exception):  # noqa: N818 - the name is the fact
         super().__init__(f"Order {order_id} exists and cannot be shown yet")
 
 
+class _Silent(Exception):  # noqa: N818 - the name is the fact
+    """A workflow does not show its order; `str()` says why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """What Temporal says of an order's workflow, the workflow of the order, and PostgreSQL of both.
 
-    None where Temporal has forgotten the workflow, no worker shows its state, PostgreSQL has no order.
+    None where Temporal has forgotten the workflow, the workflow does not show its state (then `silence` says
+    why), PostgreSQL has no order.
     """
 
     description: WorkflowExecutionDescription | None
     state: OrderState | None
     projected: Order | None
+    silence: str = ""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """The ways to see an order.
+    """The ways to see an order: in PostgreSQL, which may be behind, and in its workflow, which never is.
 
     Every call that asks Temporal raises `TemporalUnavailable` when it does not answer.
     """
@@ -54,16 +62,27 @@ class Reader:
     patience: float
     """Seconds to wait for an answer of Temporal's."""
 
-    async def projected(self, order_id: UUID) -> OrderRecord | None:
-        """The order as PostgreSQL has it; None where it does not, or cannot be asked."""
-        try:
-            return await queries.get_record(self.engine, order_id)
-        except DatabaseUnavailable as outage:
-            logger.debug("%s", outage)
-            return None
+    async def order(self, order_id: UUID) -> Order:
+        """The order as PostgreSQL has it, or as its workflow has it where PostgreSQL has none yet.
 
-    async def read(self, order_id: UUID) -> OrderRecord:
-        """The order from its workflow, which is never behind.
+        Raises:
+            DatabaseUnavailable: PostgreSQL cannot be asked.
+            OrderNotFound, OrderNotReadable: see `ask_workflow`.
+        """
+        order = await queries.get_order(self.engine, order_id)
+        return order or (await self.ask_workflow(order_id)).order
+
+    async def history(self, order_id: UUID) -> tuple[StatusChange, ...]:
+        """Every change of the order, oldest first, from where `order` has it.
+
+        Raises:
+            DatabaseUnavailable, OrderNotFound, OrderNotReadable: as `order` does.
+        """
+        history = await queries.get_history(self.engine, order_id)
+        return tuple(history) or (await self.ask_workflow(order_id)).history
+
+    async def ask_workflow(self, order_id: UUID) -> OrderRecord:
+        """The order as its workflow has it now.
 
         Raises:
             OrderNotFound: there is no such workflow.
@@ -74,10 +93,11 @@ class Reader:
             await self._describe(order_id)
         except NoWorkflow:
             raise OrderNotFound(str(order_id)) from None
-        state = await self._state(order_id)
-        if state is None:
-            raise OrderNotReadable(order_id)
-        return state.record
+        try:
+            return (await self._state(order_id)).record
+        except _Silent as silent:
+            logger.warning("Order %s: its workflow does not answer: %s", order_id, silent)
+            raise OrderNotReadable(order_id) from None
 
     async def inspect(self, order_id: UUID) -> Inspection:
         """All that can be found out about an order now.
@@ -93,9 +113,17 @@ class Reader:
             if projected is None:
                 raise OrderNotFound(str(order_id)) from None
             return Inspection(description=None, state=None, projected=projected)
-        state = await self._state(order_id)
-        record = await self.projected(order_id)
-        return Inspection(description=description, state=state, projected=record.order if record else None)
+        state, silence = None, ""
+        try:
+            state = await self._state(order_id)
+        except _Silent as silent:
+            silence = str(silent)
+        try:
+            projected = await queries.get_order(self.engine, order_id)
+        except DatabaseUnavailable as outage:
+            logger.debug("%s", outage)
+            projected = None
+        return Inspection(description=description, state=state, projected=projected, silence=silence)
 
     async def is_running(self, order_id: UUID) -> bool:
         """Whether the order has a workflow that can decide."""
@@ -128,18 +156,20 @@ class Reader:
                 DescribeNamespaceRequest(namespace=self.client.namespace)
             )
 
-    def workflow(self, order_id: UUID) -> WorkflowHandle[OrderWorkflow, Order]:
-        """The workflow that owns an order, whether there is one or not."""
-        return self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(order_id))
-
     async def _describe(self, order_id: UUID) -> WorkflowExecutionDescription:
         async with asking_temporal(self.patience):
-            return await self.workflow(order_id).describe()
+            return await order_workflow(self.client, order_id).describe()
 
-    async def _state(self, order_id: UUID) -> OrderState | None:
-        """The workflow's own answer; None where no worker gives it in time."""
+    async def _state(self, order_id: UUID) -> OrderState:
+        """The workflow's own answer.
+
+        Raises:
+            _Silent: no worker gives it in time, or none can load the workflow.
+        """
         try:
             async with asking_temporal(self.patience):
-                return await self.workflow(order_id).query(OrderWorkflow.order)
+                return await order_workflow(self.client, order_id).query(OrderWorkflow.order)
         except (TemporalUnavailable, NoWorkflow):
-            return None
+            raise _Silent(f"none answers within {self.patience:g} s") from None
+        except WorkflowQueryFailedError as failure:
+            raise _Silent(" ".join(str(failure).split())) from None

@@ -29,7 +29,6 @@ from api.schemas import (
     StatusBody,
     StatusChangeView,
 )
-from database import queries
 from orders.commands import ChangeStatus
 from orders.lifecycle import validate
 from orders.order import Order
@@ -151,13 +150,9 @@ async def list_orders(query: Annotated[ListQuery, Query()], engine: Projection) 
         ),
     },
 )
-async def get_order(
-    order_id: OrderId, engine: Projection, reader: Read, known: IfNoneMatch = None
-) -> Response:
+async def get_order(order_id: OrderId, reader: Read, known: IfNoneMatch = None) -> Response:
     """Read an order from the projection, or from its workflow where the projection is behind."""
-    order = await queries.get_order(engine, order_id)
-    if order is None:
-        order = (await reader.read(order_id)).order
+    order = await reader.order(order_id)
     answer = Answer(order=order, replayed=False)
     if known is not None and _is_known(order, known):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": _etag(order)})
@@ -181,11 +176,9 @@ async def get_order(
         ),
     },
 )
-async def get_history(order_id: OrderId, engine: Projection, reader: Read) -> Response:
+async def get_history(order_id: OrderId, reader: Read) -> Response:
     """List every change that the order has been through, oldest first."""
-    history = await queries.get_history(engine, order_id)
-    if not history:
-        history = (await reader.read(order_id)).history
+    history = await reader.history(order_id)
     view = OrderHistory(order_id=order_id, history=[StatusChangeView.of(change) for change in history])
     return Response(view.model_dump_json(), media_type="application/json")
 

@@ -7,6 +7,7 @@ within bounded time and memory, and no other client notices.
 import asyncio
 import logging
 import resource
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -18,6 +19,7 @@ import httptools
 import uvicorn
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.request_id import HEADER, add_security_fields
@@ -383,4 +385,10 @@ class Server(uvicorn.Server):
             await asyncio.sleep(self._drain_seconds)
             self.should_exit = True
 
-        await asyncio.gather(self.serve(), exit_after())
+        leaving = asyncio.create_task(exit_after())
+        try:
+            await self.serve()
+        finally:
+            leaving.cancel()
+        if not self.started:  # The log says why.
+            sys.exit(STARTUP_FAILURE)

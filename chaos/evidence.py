@@ -72,6 +72,15 @@ async def gather(client: Client, database_url: str, known: Iterable[str]) -> dic
     return orders
 
 
+async def gather_sweeps(client: Client) -> list[WorkflowHistory]:
+    """The history of every promotion."""
+    listed = client.list_workflows("WorkflowType = 'PromotionWorkflow'")
+    return [
+        await client.get_workflow_handle(sweep.id, run_id=sweep.run_id).fetch_history()
+        async for sweep in listed
+    ]
+
+
 async def _read_workflow(client: Client, order: OrderEvidence) -> None:
     """Fetch the latest run and those before it, and ask the workflow."""
     workflow = f"order-{order.id}"

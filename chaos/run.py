@@ -15,11 +15,12 @@ from tempfile import TemporaryDirectory
 import asyncpg
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client as Temporal
+from temporalio.client import WorkflowHistory
 
 from chaos.calls import Caller
 from chaos.checker import check
 from chaos.clients import Client, Market
-from chaos.evidence import OrderEvidence, gather
+from chaos.evidence import OrderEvidence, gather, gather_sweeps
 from chaos.finding import Finding
 from chaos.journal import Journal, Record, read_entries
 from chaos.nemesis import KINDS, Nemesis, plan
@@ -72,11 +73,12 @@ async def run(wanted: Wanted, folder: Path, progress: Progress) -> Result:
         record = Record.of(read_entries(folder))
         known = {call.shown_order for call in record.calls if call.shown_order}
         orders = await gather(client, stack.database_url, known)
+        sweeps = await gather_sweeps(client)
         servers = await _servers(stack, client)
         starts = {name: process.starts for name, process in stack.processes.items()}
     progress.say(f"judging {len(orders)} orders")
     findings = check(record, orders) + check_time(record, orders, quiet)
-    findings.append(await _replayed(orders, progress))
+    findings.append(await _replayed(orders, sweeps, progress))
     _keep_evidence(findings, orders, folder)
     return Result(
         seed=wanted.seed,
@@ -147,9 +149,11 @@ async def _observed(stack: Stack, folder: Path) -> AsyncIterator[None]:
             stop.set()
 
 
-async def _replayed(orders: dict[str, OrderEvidence], progress: Progress) -> Finding:
+async def _replayed(
+    orders: dict[str, OrderEvidence], sweeps: list[WorkflowHistory], progress: Progress
+) -> Finding:
     finding = Finding(name="Every history replays")
-    histories = [history for order in orders.values() for history in order.histories]
+    histories = [history for order in orders.values() for history in order.histories] + sweeps
     async for complaint in replay(histories):
         finding.expect(not complaint, complaint)
         progress.count("replayed", finding.checked, len(histories))

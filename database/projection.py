@@ -1,18 +1,28 @@
 """Writing the projection: one transaction, idempotent, in any order, never backwards."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
-from uuid import uuid5
+from uuid import UUID, uuid5
 
-from sqlalchemy import tuple_
+from sqlalchemy import bindparam, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from database.engine import connected
 from database.tables import order_items, order_status_history, orders
 from orders.order import OrderRecord
 
 Row = dict[str, Any]
+
+
+class PlacedBefore(Exception):  # noqa: N818 - the name is the fact
+    """PostgreSQL has the order from an earlier placing, which Temporal has forgotten."""
+
+    def __init__(self, order_id: UUID, placed_at: datetime) -> None:
+        super().__init__(
+            f"Order {order_id} was placed at {placed_at} before: this is a second life"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +47,38 @@ async def project(engine: AsyncEngine, record: OrderRecord) -> None:
 
     A decision that was projected, and lost to a crash before Temporal had it, is made again at a later
     time: of two decisions for one version the later one is the recorded one, and replaces the other.
+
+    Raises:
+        PlacedBefore: the order is there from an earlier placing, which stays as it is.
     """
     rows = rows_of(record)
     async with connected(engine) as connection:
         await connection.execution_options(isolation_level="READ COMMITTED")
         async with connection.begin():
-            await connection.execute(_ORDER, rows.order)
+            moved = await connection.execute(_ORDER, rows.order)
+            if moved.rowcount == 0:
+                await _refuse_second_life(connection, record)
             await connection.execute(_ITEMS, list(rows.items))
             await connection.execute(_HISTORY, list(rows.history))
 
+
+async def _refuse_second_life(connection: AsyncConnection, record: OrderRecord) -> None:
+    """Raise where PostgreSQL has the order from an earlier placing.
+
+    When an order was placed is when its workflow was started, so a workflow never changes it; two rows
+    that agree on another time are no slip of a hand.
+    """
+    placed_at = (await connection.execute(_PLACED_AT, {"order_id": record.order.id})).scalar()
+    if placed_at is not None and placed_at < record.order.created_at:
+        raise PlacedBefore(record.order.id, placed_at)
+
+
+_PLACED_AT = (
+    select(orders.c.created_at)
+    .join(order_status_history, order_status_history.c.order_id == orders.c.id)
+    .where(orders.c.id == bindparam("order_id"))
+    .where(order_status_history.c.version == 1, order_status_history.c.changed_at == orders.c.created_at)
+)
 
 _INSERT_ORDER = insert(orders)
 _ORDER = _INSERT_ORDER.on_conflict_do_update(

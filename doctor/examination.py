@@ -10,15 +10,14 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowExecution
-from temporalio.common import SearchAttributeKey
 
 from database import audit, projection
 from database.projection import Rows, rows_of
 from doctor.findings import Finding, diagnose, find_flaw
 from doctor.temporal import Silent, Workflows
-from orders.names import CUSTOMER_ATTRIBUTE, STATUS_ATTRIBUTE
 from orders.order import OrderKey, OrderRecord
 from orders.status import OrderStatus
+from workflows.attributes import CUSTOMER, STATUS
 
 PAGE_SIZE = 500
 """Orders read at once; their ids make a query of some 20 kB for Temporal."""
@@ -32,9 +31,6 @@ PATIENCE = 10.0
 # Shorter than the two seconds that the local activity of a projection waits for the lock that is held then.
 _PATIENCE_UNDER_LOCK = 1.5
 _ATTEMPTS = 3
-
-_STATUS = SearchAttributeKey.for_keyword(STATUS_ATTRIBUTE)
-_CUSTOMER = SearchAttributeKey.for_keyword(CUSTOMER_ATTRIBUTE)
 
 T = TypeVar("T")
 
@@ -197,7 +193,7 @@ def _seems_wrong(execution: WorkflowExecution, stored: Rows | None) -> bool:
     if stored is None:
         return True
     attributes = execution.typed_search_attributes
-    listed = (attributes.get(_STATUS), attributes.get(_CUSTOMER))
+    listed = (attributes.get(STATUS), attributes.get(CUSTOMER))
     return listed != (stored.order["status"], stored.order["customer_id"])
 
 

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
     SILENT = "silent"
     DAMAGED = "damaged"
+    SECOND_LIFE = "second-life"
 
     @property
     def is_mendable(self) -> bool:
@@ -78,6 +79,8 @@ def diagnose(order_id: UUID, stored: Rows | None, known: Known | None) -> list[F
         detail = f"its workflow is {_shown(known.status)} and does not answer: {known.silence}"
         todo = f"see in the Web UI what became of the workflow order-{order_id}"
         return [Finding(order_id=order_id, kind=Kind.SILENT, detail=detail, todo=todo)]
+    if stored and _is_second_life(stored, known.record):
+        return [] if known.has_ended else [_second_life(order_id, stored)]
     if difference := _difference(order_id, stored, known.record):
         findings.append(difference)
     status = known.record.order.status
@@ -94,6 +97,29 @@ def diagnose(order_id: UUID, stored: Rows | None, known: Known | None) -> list[F
             )
         )
     return findings
+
+
+def _is_second_life(stored: Rows, record: OrderRecord) -> bool:
+    """Whether PostgreSQL has the order from an earlier placing; see `database.projection`."""
+    placed_at = stored.order["created_at"]
+    return (
+        bool(stored.history)
+        and stored.history[0]["changed_at"] == placed_at
+        and placed_at < record.order.created_at
+    )
+
+
+def _second_life(order_id: UUID, stored: Rows) -> Finding:
+    """Placed again with its old key, while PostgreSQL was away and Temporal had forgotten it."""
+    return Finding(
+        order_id=order_id,
+        kind=Kind.SECOND_LIFE,
+        detail=(
+            f"PostgreSQL has it as {stored.order['status']}, placed at {stored.order['created_at']}; "
+            "its workflow was started again later"
+        ),
+        todo=f"temporal workflow terminate --workflow-id order-{order_id} --reason 'placed before'",
+    )
 
 
 def _difference(order_id: UUID, stored: Rows | None, record: OrderRecord) -> Finding | None:

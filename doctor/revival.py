@@ -4,23 +4,12 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
-from temporalio.common import (
-    SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from database import audit, queries
 from doctor.findings import find_flaw
-from orders.names import CUSTOMER_ATTRIBUTE, ORDERS_QUEUE, STATUS_ATTRIBUTE, workflow_id
-from workflows.order import OrderWorkflow
+from workflows.client import start_order
 from workflows.state import OrderInput, OrderState
-
-_STATUS = SearchAttributeKey.for_keyword(STATUS_ATTRIBUTE)
-_CUSTOMER = SearchAttributeKey.for_keyword(CUSTOMER_ATTRIBUTE)
 
 
 class CannotRevive(Exception):  # noqa: N818 - the name is the fact
@@ -48,21 +37,10 @@ async def revive(engine: AsyncEngine, client: Client, order_id: UUID) -> str:
         raise CannotRevive(f"Order {order_id} is over: it needs no workflow")
     order = record.order
     try:
-        await client.start_workflow(
-            OrderWorkflow.run,
-            OrderInput(carried=OrderState(record=record, projected_version=order.version)),
-            id=workflow_id(order_id),
-            task_queue=ORDERS_QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            # One that has ended is still known, and can be reset to all that it knew.
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            search_attributes=TypedSearchAttributes(
-                [
-                    SearchAttributePair(_CUSTOMER, order.customer_id),
-                    SearchAttributePair(_STATUS, order.status.value),
-                ]
-            ),
-            static_summary=f"Revived from PostgreSQL at version {order.version}",
+        # A workflow that has ended is still known, and can be reset to all that it knew: it refuses this.
+        carried = OrderState(record=record, projected_version=order.version)
+        await start_order(
+            client, OrderInput(carried=carried), f"Revived from PostgreSQL at version {order.version}"
         )
     except WorkflowAlreadyStartedError:
         raise CannotRevive(f"Order {order_id} has a workflow; `orders doctor` says how it is") from None

@@ -4,22 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.errordetails.v1 import WorkflowNotReadyFailure
-from temporalio.client import (
-    Client,
-    WorkflowExecution,
-    WorkflowHandle,
-    WorkflowQueryFailedError,
-)
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client, WorkflowExecution, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from doctor.findings import Known
-from orders.names import order_id_of, workflow_id
-from orders.order import Order, OrderRecord
+from orders.names import ORDERS_QUEUE, order_id_of, workflow_id
+from orders.order import OrderRecord
+from workflows.client import NoWorkflow, TemporalUnavailable, asking_temporal, order_workflow
 from workflows.order import OrderWorkflow
 
+# A worker that has nothing to do asks anew every minute.
+_LATELY = timedelta(seconds=90)
 # A run that continued as a new one is followed by that one.
 _ORDERS = "WorkflowType = 'OrderWorkflow' AND ExecutionStatus != 'ContinuedAsNew'"
 
@@ -37,10 +39,6 @@ class Silent(Exception):  # noqa: N818 - the name is the fact
     def __init__(self, reason: str, *, is_its_own: bool) -> None:
         super().__init__(reason)
         self.is_its_own = is_its_own
-
-
-class _NoWorkflow(Exception):  # noqa: N818 - the name is the fact
-    """There is no such workflow."""
 
 
 @dataclass(frozen=True)
@@ -81,21 +79,33 @@ class Workflows:
         """What each workflow says of its order; None where there is none.
 
         Raises:
-            CouldNotLook: none of them answered, so no worker does.
+            CouldNotLook: none of them answered, and no worker has asked for work of late.
         """
         answers = await asyncio.gather(*(self.ask(order_id) for order_id in order_ids))
         asked = [answer for answer in answers if answer]
-        if asked and all(answer.is_unserved for answer in asked):
+        if asked and all(answer.is_unserved for answer in asked) and not await self._is_served():
             raise CouldNotLook(f"No workflow answers ({asked[0].silence}): does a worker serve the orders?")
         return answers
 
+    async def _is_served(self) -> bool:
+        """Whether a worker has lately asked for the orders' work."""
+        asking = DescribeTaskQueueRequest(
+            namespace=self.client.namespace,
+            task_queue=TaskQueue(name=ORDERS_QUEUE),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        )
+        async with self._asking():
+            queue = await self.client.workflow_service.describe_task_queue(asking)
+        since = datetime.now(UTC) - _LATELY
+        return any(poller.last_access_time.ToDatetime(UTC) > since for poller in queue.pollers)
+
     async def ask(self, order_id: UUID) -> Known | None:
         """What the workflow says of its order; None where there is none."""
-        handle = self._handle(order_id)
+        handle = order_workflow(self.client, order_id)
         try:
             async with self._asking():
                 status = (await handle.describe()).status
-        except _NoWorkflow:
+        except NoWorkflow:
             return None
         if status is None:
             raise CouldNotLook(f"Temporal does not say how the workflow {handle.id} is")
@@ -113,7 +123,7 @@ class Workflows:
         try:
             # Not `rpc_timeout`: the client retries, and that bounds each attempt only.
             async with asyncio.timeout(self.patience):
-                return (await self._handle(order_id).query(OrderWorkflow.order)).record
+                return (await order_workflow(self.client, order_id).query(OrderWorkflow.order)).record
         except TimeoutError:
             raise Silent(f"no answer within {self.patience:g} s", is_its_own=False) from None
         except WorkflowQueryFailedError as failure:
@@ -123,20 +133,13 @@ class Workflows:
                 raise Silent(error.message, is_its_own=_is_about_the_workflow(error)) from None
             raise CouldNotLook(f"Temporal: {error.status.name}: {error.message}") from error
 
-    def _handle(self, order_id: UUID) -> WorkflowHandle[OrderWorkflow, Order]:
-        return self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(order_id))
-
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(self.patience):
+            async with asking_temporal(self.patience):
                 yield
-        except TimeoutError:
-            raise CouldNotLook(f"Temporal did not answer within {self.patience:g} s") from None
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                raise _NoWorkflow from error
-            raise CouldNotLook(f"Temporal: {error.status.name}: {error.message}") from error
+        except TemporalUnavailable as error:
+            raise CouldNotLook(str(error)) from None
 
 
 def _is_about_the_workflow(error: RPCError) -> bool:

@@ -10,7 +10,7 @@ fields that are null are passed over, and so are those that the signal itself li
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from orders.commands import ChangeStatus
 from orders.errors import InvalidValue
@@ -58,6 +58,19 @@ class StatusSignal:
     expected_version: int | None = None
     on_behalf_of: str | None = None
     request_id: str | None = None
+
+    @classmethod
+    def of(cls, command: ChangeStatus) -> Self:
+        """The signal that carries a command."""
+        return cls(
+            status=command.status,
+            command_id=command.command_id,
+            changed_by=command.changed_by,
+            reason=command.reason,
+            expected_version=command.expected_version,
+            on_behalf_of=command.on_behalf_of,
+            request_id=command.request_id,
+        )
 
     def command(self, new_id: str) -> ChangeStatus:
         """The command that the signal means, under its own id or else the new one.

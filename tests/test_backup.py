@@ -7,10 +7,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+import backup
 from orders.commands import PlaceOrder
 from orders.status import OrderStatus
 from tests.builders import a_change, a_place_order
-from tests.conftest import Systems
+from tests.conftest import Systems, settings_for
 from tests.processes import run_to_its_end, servers_of
 from tests.system import System
 
@@ -113,3 +114,46 @@ async def test_a_backup_that_fails_leaves_no_file(shop: System, tmp_path: Path) 
     assert code == 1
     assert 'database "nowhere" does not exist' in said
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - a Path would count as blocking
+
+
+@pytest.mark.parametrize(
+    ("url", "reached"),
+    [
+        (
+            "postgresql://u:p@/orders?host=db.internal&port=6432&sslmode=require&passfile=/secret",
+            {
+                "PGHOST": "db.internal",
+                "PGPORT": "6432",
+                "PGUSER": "u",
+                "PGPASSWORD": "p",
+                "PGPASSFILE": "/secret",
+                "PGDATABASE": "orders",
+                "PGSSLMODE": "require",
+            },
+        ),
+        (
+            "postgresql://u@/orders?host=a:1&host=b:2&target_session_attrs=read-write",
+            {
+                "PGHOST": "a,b",
+                "PGPORT": "1,2",
+                "PGUSER": "u",
+                "PGDATABASE": "orders",
+                "PGTARGETSESSIONATTRS": "read-write",
+            },
+        ),
+    ],
+    ids=["parameters", "several-hosts"],
+)
+async def test_it_reaches_the_server_that_the_application_reaches(
+    url: str, reached: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "environment"
+    program = tmp_path / "pg_dump"
+    program.write_text(f"#!/bin/sh\nenv | grep ^PG > {said}\necho stopped here >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(backup, "_find", lambda _: program)
+
+    with pytest.raises(backup.BackupError, match="stopped here"):
+        backup.backup(settings_for(url), tmp_path / "file")
+
+    assert dict(line.split("=", 1) for line in said.read_text().splitlines()) == reached

@@ -8,16 +8,16 @@ from datetime import timedelta
 from typing import TypedDict, Unpack
 
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
+from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.projection import ProjectionActivities
     from orders import lifecycle
     from orders.errors import OrderError
-    from orders.names import STATUS_ATTRIBUTE
     from orders.order import Order, OrderRecord, StatusChange
     from orders.signals import CancelSignal, StatusSignal, read_cancel_signal, read_status_signal
+    from workflows.attributes import STATUS
     from workflows.details import describe
     from workflows.state import OrderInput, OrderState, Rejection
 
@@ -25,8 +25,6 @@ REMEMBERED_REJECTIONS = 20
 _LONGEST_NAME = 100
 
 _NOT_A_COMMAND = "Cancelling the workflow does not cancel the order; the signal `cancel` does"
-
-_STATUS = SearchAttributeKey.for_keyword(STATUS_ATTRIBUTE)
 
 # The fast way: inside the workflow task that carries out the command, so that one round trip to
 # Temporal does both. Its budget stays well below a workflow task's ten seconds.
@@ -99,7 +97,7 @@ class OrderWorkflow:
     async def _project(self, record: OrderRecord) -> None:
         if record.order.status is not self._shown_status:
             self._shown_status = record.order.status
-            workflow.upsert_search_attributes([_STATUS.value_set(self._shown_status)])
+            workflow.upsert_search_attributes([STATUS.value_set(self._shown_status)])
         try:
             await workflow.execute_local_activity_method(
                 ProjectionActivities.project_order,

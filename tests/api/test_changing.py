@@ -132,6 +132,7 @@ async def test_an_open_order_without_its_workflow_is_a_fault_of_ours(
     response = await put(http, order, "PROCESSING")
 
     assert (response.status_code, response.json()["code"]) == (503, "workflow_missing")
+    assert response.headers["Retry-After"] == "60"
     assert (await read(http, order))["status"] == "PENDING"
 
 

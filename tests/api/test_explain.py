@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+from sqlalchemy import delete
 from temporalio import workflow
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
@@ -13,10 +14,11 @@ from temporalio.worker import Worker
 
 from database.projection import project
 from database.queries import get_order
+from database.tables import order_items, order_status_history, orders
 from orders.names import ORDERS_QUEUE
 from orders.status import OrderStatus
 from tests.api.callers import set_to
-from tests.api.conftest import Json, a_body, api_of, impatient, move, place
+from tests.api.conftest import SHORT_DEADLINE, Json, a_body, api_of, impatient, move, place
 from tests.api.outages import with_a_line_to_postgresql, without_temporal
 from tests.builders import a_record
 from tests.system import System, eventually
@@ -167,7 +169,10 @@ async def test_an_order_that_nobody_serves_waits_for_a_worker(lonely_http: httpx
 
     found = await explained(lonely_http, order_id)
 
-    assert found["waits_for"] == "A worker that serves the queue 'orders'"
+    assert found["waits_for"] == (
+        "A worker that serves the queue 'orders' and can show the order: "
+        f"none answers within {SHORT_DEADLINE:g} s"
+    )
     assert (found["status"], found["version"], found["projected_version"]) == (None, None, None)
     assert found["pending_task"]["attempt"] == 1
     assert datetime.fromisoformat(found["pending_task"]["scheduled_at"]).tzinfo
@@ -187,7 +192,10 @@ async def test_an_order_whose_workers_went_away_is_shown_as_postgresql_has_it(
 
     found = await explained(lonely_http, order_id)
 
-    assert found["waits_for"] == "A worker that serves the queue 'orders'"
+    assert found["waits_for"] == (
+        "A worker that serves the queue 'orders' and can show the order: "
+        f"none answers within {SHORT_DEADLINE:g} s"
+    )
     assert (found["status"], found["version"], found["projected_version"]) == ("PENDING", 1, 1)
 
 
@@ -246,6 +254,43 @@ async def test_an_order_whose_workflow_task_fails_says_where_to_look(
         "the workers' log says what fails"
     )
     await lonely.handle(order_id).terminate()
+
+
+@workflow.defn(name="OrderWorkflow", sandboxed=False)
+class OrderOfAReleaseThatCannotReplay:
+    """Does something else at once than what the orders that it finds have done."""
+
+    @workflow.run
+    async def run(self, _: object) -> None:
+        await workflow.sleep(1)
+
+    @workflow.query
+    def order(self) -> None:
+        """Never reached."""
+
+
+async def test_an_order_that_no_worker_can_load_is_explained_and_not_readable(
+    lonely: System,
+) -> None:
+    async with api_of(lonely) as cut:
+        async with lonely.workers(Role.ORDERS):
+            order = await place(cut)
+        async with lonely.engine.begin() as connection:
+            await connection.execute(
+                delete(order_status_history).where(order_status_history.c.order_id == UUID(order["id"]))
+            )
+            await connection.execute(delete(order_items).where(order_items.c.order_id == UUID(order["id"])))
+            await connection.execute(delete(orders).where(orders.c.id == UUID(order["id"])))
+        async with Worker(
+            lonely.client, task_queue=ORDERS_QUEUE, workflows=[OrderOfAReleaseThatCannotReplay]
+        ):
+            found = await explained(cut, order["id"])
+            read = await cut.get(f"/orders/{order['id']}")
+
+    assert "can show the order: " in found["waits_for"]
+    assert "ondeterminism" in found["waits_for"]
+    assert (read.status_code, read.json()["code"]) == (503, "not_yet_readable")
+    await lonely.handle(order["id"]).terminate()
 
 
 async def test_without_postgresql_the_workflow_explains_itself(

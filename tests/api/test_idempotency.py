@@ -5,13 +5,8 @@ import httpx2
 import pytest
 
 from orders.names import idempotent_order_id
-from tests.system import System, a_customer
-
-LAPTOP = {"product_id": "laptop", "quantity": 1, "unit_price": "999.99"}
-
-
-def body(**changes: object) -> dict[str, object]:
-    return {"customer_id": a_customer(), "items": [LAPTOP], **changes}
+from tests.api.conftest import a_body, an_item
+from tests.system import System
 
 
 def a_key() -> dict[str, str]:
@@ -19,13 +14,13 @@ def a_key() -> dict[str, str]:
 
 
 async def place(http: httpx2.AsyncClient) -> str:
-    response = await http.post("/orders/", json=body())
+    response = await http.post("/orders/", json=a_body())
     assert response.status_code == 201
     return str(response.json()["id"])
 
 
 async def test_a_repeated_create_is_answered_as_the_first_time(http: httpx2.AsyncClient) -> None:
-    key, wanted = a_key(), body()
+    key, wanted = a_key(), a_body()
     first = await http.post("/orders/", json=wanted, headers=key)
     await http.put(f"/orders/{first.json()['id']}/status", json={"status": "PROCESSING"})
 
@@ -39,7 +34,7 @@ async def test_a_repeated_create_is_answered_as_the_first_time(http: httpx2.Asyn
 async def test_a_repeated_create_is_answered_after_the_order_is_over(
     system: System, http: httpx2.AsyncClient
 ) -> None:
-    key, wanted = a_key(), body()
+    key, wanted = a_key(), a_body()
     first = await http.post("/orders/", json=wanted, headers=key)
     await http.delete(f"/orders/{first.json()['id']}")
     await system.handle(first.json()["id"]).result()
@@ -50,7 +45,7 @@ async def test_a_repeated_create_is_answered_after_the_order_is_over(
 
 
 async def test_fifty_identical_creates_are_one_order(http: httpx2.AsyncClient) -> None:
-    key, wanted = a_key(), body()
+    key, wanted = a_key(), a_body()
 
     answers = await asyncio.gather(*(http.post("/orders/", json=wanted, headers=key) for _ in range(50)))
 
@@ -87,10 +82,10 @@ async def test_a_repeated_cancel_is_answered_as_the_first_time(http: httpx2.Asyn
 
 
 @pytest.mark.parametrize(
-    "change", [{"items": [LAPTOP, LAPTOP]}, {"currency": "EUR"}, {"customer_id": "else"}]
+    "change", [{"items": [an_item(), an_item()]}, {"currency": "EUR"}, {"customer_id": "else"}]
 )
 async def test_a_key_is_for_one_order(http: httpx2.AsyncClient, change: dict[str, object]) -> None:
-    key, wanted = a_key(), body()
+    key, wanted = a_key(), a_body()
     first = await http.post("/orders/", json=wanted, headers=key)
 
     refused = await http.post("/orders/", json=wanted | change, headers=key)
@@ -123,7 +118,7 @@ async def test_a_refused_command_is_decided_afresh(http: httpx2.AsyncClient) -> 
 async def test_the_order_of_a_key_can_be_known_before_it_is_placed(http: httpx2.AsyncClient) -> None:
     key = a_key()
 
-    placed = await http.post("/orders/", json=body(), headers=key)
+    placed = await http.post("/orders/", json=a_body(), headers=key)
 
     assert placed.json()["id"] == str(idempotent_order_id("api", key["Idempotency-Key"]))
 
@@ -132,6 +127,22 @@ async def test_the_order_of_a_key_can_be_known_before_it_is_placed(http: httpx2.
 async def test_a_key_is_1_to_255_visible_characters(http: httpx2.AsyncClient, key: str) -> None:
     headers = [(b"Idempotency-Key", key.encode("latin-1"))]
 
-    refused = await http.post("/orders/", json=body(), headers=headers)
+    refused = await http.post("/orders/", json=a_body(), headers=headers)
 
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize("prefer", ["", "respond-async"])
+async def test_a_key_is_known_before_its_order_can_be_read(
+    lonely_http: httpx2.AsyncClient, prefer: str
+) -> None:
+    headers = {"Idempotency-Key": str(uuid4()), "Prefer": prefer}
+    first = a_body()
+    accepted = await lonely_http.post("/orders/", json=first, headers=headers)
+
+    again = await lonely_http.post("/orders/", json=first, headers=headers)
+    another = await lonely_http.post("/orders/", json=a_body(), headers=headers)
+
+    assert (accepted.status_code, again.status_code) == (202, 202)
+    assert again.json()["order_id"] == accepted.json()["order_id"]
+    assert (another.status_code, another.json()["code"]) == (422, "command_id_reused")

@@ -164,6 +164,22 @@ async def test_guessing_keys_is_counted_by_address(system: System, headers: dict
     assert "RateLimit" in first.headers
 
 
+async def test_callers_that_are_gone_are_forgotten_and_nobodys_request_looks_for_them() -> None:
+    memory = limits.CallersInMemory()
+    await memory.incr("gone", expiry=0.01)
+    sweep = memory.timer
+    for caller in range(100):
+        await memory.incr(f"there-{caller}", expiry=60)
+
+    async def is_forgotten() -> bool:
+        return "gone" not in memory.storage
+
+    await eventually(is_forgotten)
+    assert memory.timer is sweep
+    assert await memory.incr("there-7", expiry=60) == 2
+    memory.close()
+
+
 # Counted in Redis.
 
 REDIS = shutil.which("redis-server")

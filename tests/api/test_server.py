@@ -11,9 +11,13 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
+from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
 
+from api.server import Server
 from embedded.child import free_port
 from tests.api.conftest import a_body
+from tests.conftest import settings_for
 from tests.processes import Run, servers_of, started
 from tests.system import PATIENCE_SECONDS, System, a_customer, eventually
 
@@ -534,3 +538,18 @@ async def test_with_slow_clients_it_ends_in_order_and_finishes_what_is_in_hand(s
         await asyncio.sleep(0.5)
         assert await api.run.asked_to_stop(signal.SIGTERM) == 0
         assert (await asked).status_code == 202
+
+
+async def test_an_application_that_does_not_start_ends_the_server() -> None:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        raise RuntimeError("cannot start")
+        yield
+
+    server = Server(FastAPI(lifespan=lifespan), settings_for("postgresql://db/orders", api_port=free_port()))
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        with pytest.raises(SystemExit) as ended:
+            await server.serve_until(asyncio.Event())
+
+    assert ended.value.code == STARTUP_FAILURE

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from database.projection import project
+from database.projection import PlacedBefore, project
 from database.queries import get_order, get_record
 from database.tables import order_items, order_status_history, orders
 from orders import lifecycle
@@ -138,6 +138,20 @@ async def test_of_a_decision_made_twice_the_later_time_is_kept(
         await project(engine, decided_at(NOON + timedelta(hours=hours)))
 
     assert decided_at(NOON + timedelta(hours=2)) == await get_record(engine, RETOLD)
+
+
+async def test_an_order_that_is_placed_again_later_leaves_the_first_as_it_was(engine: AsyncEngine) -> None:
+    first = a_record(PROCESSING, SHIPPED, DELIVERED)
+    order = first.order
+    await project(engine, first)
+    stored = await rows_of(engine, order.id)
+    placing = a_place_order(order_id=order.id, customer_id=order.customer_id)
+    second = a_record(placing=placing, placed_at=NOON + timedelta(days=30))
+
+    with pytest.raises(PlacedBefore, match="this is a second life"):
+        await project(engine, second)
+
+    assert await rows_of(engine, order.id) == stored
 
 
 async def test_a_first_projection_that_fails_half_way_leaves_nothing(engine: AsyncEngine) -> None:

@@ -7,6 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from database.projection import project
+from database.queries import get_record
 from doctor.findings import Finding, Kind
 from doctor.revival import CannotRevive, revive
 from doctor.temporal import CouldNotLook
@@ -170,6 +172,34 @@ async def test_a_workflow_that_does_not_answer_is_named_where_others_do(ward: Wa
     kinds = {finding.order_id: finding.kind for finding in examination.left}
     assert kinds == {order_id: Kind.SILENT}
     assert examination.findings != examination.left
+
+
+async def test_a_workflow_that_alone_does_not_answer_hides_nothing(ward: Ward) -> None:
+    order_id = await start_where_nobody_serves(ward.system)
+    ward.ids.append(order_id)
+
+    examination = await ward.examine(patience=8, pauses=())
+
+    assert [(it.order_id, it.kind) for it in examination.findings] == [(order_id, Kind.SILENT)]
+
+
+async def test_an_order_that_was_placed_again_after_temporal_had_forgotten_it_stays_as_it_was(
+    ward: Ward,
+) -> None:
+    place = a_place_order()
+    ward.ids.append(place.order_id)
+    first = a_record(PROCESSING, SHIPPED, DELIVERED, placing=place)
+    await project(ward.system.engine, first)
+    assert not (await ward.examine()).findings
+    await ward.system.dispatcher.place(place, wait=False)
+
+    [found] = (await ward.examine(repair=True)).left
+
+    assert found.kind is Kind.SECOND_LIFE
+    assert await get_record(ward.system.engine, place.order_id) == first
+    await follow(ward, found.todo)
+    assert not (await ward.examine(repair=True)).findings
+    assert await get_record(ward.system.engine, place.order_id) == first
 
 
 async def test_a_workflow_that_ended_before_it_began_is_named(ward: Ward) -> None:

@@ -1,11 +1,24 @@
-"""Asking Temporal: a bound on its silence, and its errors told apart."""
+"""How the API and the doctor reach the workflows that own the orders.
+
+Temporal's silence is bounded, and its errors are told apart.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
+
+from orders.names import ORDERS_QUEUE, workflow_id
+from orders.order import Order
+from orders.status import OrderStatus
+from workflows.attributes import attributes_of
+from workflows.order import OrderWorkflow
+from workflows.state import OrderInput
 
 
 class TemporalUnavailable(Exception):  # noqa: N818 - the name is the fact
@@ -23,6 +36,35 @@ _NEVER_HEALS = {
     RPCStatusCode.PERMISSION_DENIED,
     RPCStatusCode.UNIMPLEMENTED,
 }
+
+
+def order_workflow(client: Client, order_id: UUID) -> WorkflowHandle[OrderWorkflow, Order]:
+    """The workflow that owns an order, whether there is one or not."""
+    return client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(order_id))
+
+
+async def start_order(client: Client, start: OrderInput, summary: str) -> None:
+    """Start the workflow that is to own an order, new or carried on; once this returns it is durable.
+
+    Raises:
+        WorkflowAlreadyStartedError: the order has one, or had one that Temporal still remembers.
+    """
+    if start.carried:
+        order = start.carried.record.order
+        order_id, customer_id, status = order.id, order.customer_id, order.status
+    else:
+        place = start.must_place()
+        order_id, customer_id, status = place.order_id, place.customer_id, OrderStatus.PENDING
+    await client.start_workflow(
+        OrderWorkflow.run,
+        start,
+        id=workflow_id(order_id),
+        task_queue=ORDERS_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        search_attributes=attributes_of(customer_id, status),
+        static_summary=summary,
+    )
 
 
 @asynccontextmanager
@@ -47,9 +89,14 @@ async def asking_temporal(patience: float) -> AsyncIterator[None]:
         raise TemporalUnavailable(f"Temporal did not answer within {patience:g} s") from error
     except RuntimeError as error:
         # A client that connects at its first call raises this where it cannot.
-        raise TemporalUnavailable(f"Temporal: {str(error).strip().splitlines()[-1]}") from error
+        raise TemporalUnavailable(f"Temporal: {_last_line(error)}") from error
 
 
 def _is_about_the_namespace(error: RPCError) -> bool:
     details = error.grpc_status.details
     return bool(details) and details[0].Is(NamespaceNotFoundFailure.DESCRIPTOR)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
