@@ -68,7 +68,7 @@ class Asking:
         return idempotent_command_id(order_id, self.caller.name, self.key)
 
 
-def _asking(
+async def _asking(
     caller: Called,
     key: Annotated[
         str | None,
@@ -92,7 +92,7 @@ def _asking(
     return Asking(caller=caller, key=key, wait="respond-async" not in preferences, dry_run=dry_run)
 
 
-def _expected_version(
+async def _expected_version(
     if_match: Annotated[
         str | None,
         Header(

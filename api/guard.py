@@ -108,7 +108,7 @@ def needs(scope: Scope) -> dict[str, Any]:
     return {"openapi_extra": {"security": [{}, {SECURITY_SCHEME: [scope.value]}]}}
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
 

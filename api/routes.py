@@ -37,21 +37,27 @@ from orders.status import OrderStatus
 router = APIRouter(prefix="/orders", tags=["orders"], route_class=GuardedRoute)
 
 
-def _dispatcher(request: Request) -> Dispatcher:
+# Dependencies are coroutines: FastAPI runs a plain function in a thread, which costs more than most answers.
+
+
+async def _dispatcher(request: Request) -> Dispatcher:
     dispatcher: Dispatcher = request.app.state.dispatcher
     return dispatcher
 
 
-def _reader(request: Request) -> Reader:
-    return _dispatcher(request).reader
+Dispatch = Annotated[Dispatcher, Depends(_dispatcher)]
 
 
-def _engine(request: Request) -> AsyncEngine:
+async def _reader(request: Request) -> Reader:
+    reader: Reader = request.app.state.dispatcher.reader
+    return reader
+
+
+async def _engine(request: Request) -> AsyncEngine:
     engine: AsyncEngine = request.app.state.engine
     return engine
 
 
-Dispatch = Annotated[Dispatcher, Depends(_dispatcher)]
 Read = Annotated[Reader, Depends(_reader)]
 Projection = Annotated[AsyncEngine, Depends(_engine)]
 IfNoneMatch = Annotated[

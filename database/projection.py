@@ -20,9 +20,7 @@ class PlacedBefore(Exception):  # noqa: N818 - the name is the fact
     """PostgreSQL has the order from an earlier placing, which Temporal has forgotten."""
 
     def __init__(self, order_id: UUID, placed_at: datetime) -> None:
-        super().__init__(
-            f"Order {order_id} was placed at {placed_at} before: this is a second life"
-        )
+        super().__init__(f"Order {order_id} was placed at {placed_at} before: this is a second life")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, exists, func, literal, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Row, Select, bindparam, exists, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from database.engine import connected
@@ -187,31 +187,41 @@ def _conditions(wanted: OrderFilter) -> list[ColumnElement[bool]]:
 
 
 async def _read_order(connection: AsyncConnection, order_id: UUID) -> Order | None:
-    page = select(orders).where(orders.c.id == order_id)
-    found = await _read_orders(connection, page, newest_first=True)
-    return found[0] if found else None
+    lines = (await connection.execute(_ONE_ORDER, {"order_id": order_id})).all()
+    return _to_order(lines) if lines else None
 
 
 async def _read_history(connection: AsyncConnection, order_id: UUID) -> tuple[StatusChange, ...]:
-    history = order_status_history
-    statement = select(history).where(history.c.order_id == order_id).order_by(history.c.version)
-    return tuple(_to_change(row) for row in await connection.execute(statement))
+    rows = await connection.execute(_ONE_HISTORY, {"order_id": order_id})
+    return tuple(_to_change(row) for row in rows)
 
 
 async def _read_orders(connection: AsyncConnection, page: Select[Any], *, newest_first: bool) -> list[Order]:
-    """Run a selection of orders together with their items, in one statement."""
-    chosen = page.subquery("orders")
-    keys = _ordered((chosen.c.created_at, chosen.c.id), newest_first=newest_first)
-    statement = (
-        select(chosen, *(order_items.c[name].label(f"item_{name}") for name in _ITEM_COLUMNS))
-        .join(order_items, order_items.c.order_id == chosen.c.id)
-        .order_by(*keys, order_items.c.position)
-    )
-    rows = (await connection.execute(statement)).all()
+    rows = (await connection.execute(_with_items(page, newest_first=newest_first))).all()
     return [_to_order(list(lines)) for _, lines in groupby(rows, key=lambda row: row.id)]
 
 
 _ITEM_COLUMNS = ("id", "product_id", "quantity", "unit_price")
+
+
+def _with_items(page: Select[Any], *, newest_first: bool = True) -> Select[Any]:
+    """A selection of orders together with their items, a row for each item, in one statement."""
+    chosen = page.subquery("orders")
+    keys = _ordered((chosen.c.created_at, chosen.c.id), newest_first=newest_first)
+    return (
+        select(chosen, *(order_items.c[name].label(f"item_{name}") for name in _ITEM_COLUMNS))
+        .join(order_items, order_items.c.order_id == chosen.c.id)
+        .order_by(*keys, order_items.c.position)
+    )
+
+
+# Built once: to build a statement costs a third of what a read by id does.
+_ONE_ORDER = _with_items(select(orders).where(orders.c.id == bindparam("order_id")))
+_ONE_HISTORY = (
+    select(order_status_history)
+    .where(order_status_history.c.order_id == bindparam("order_id"))
+    .order_by(order_status_history.c.version)
+)
 
 
 def _to_order(lines: Sequence[Row[Any]]) -> Order:
