@@ -53,7 +53,7 @@ def migrate() -> None:
 
 @app.command()
 def schedule() -> None:
-    """Declare the promotion of PENDING orders as a Temporal Schedule; a second time updates it."""
+    """Declare the schedules of the promotion and of the doctor's checkup; a second time updates them."""
     from schedule import main as declare_schedule
 
     declare_schedule()
@@ -170,6 +170,57 @@ def doctor(
         if revive:
             leave(run_revival(settings, revive))
         leave(run_doctor(settings, deep=deep, repair=repair, as_json=as_json))
+
+
+@app.command()
+def load(  # noqa: PLR0913 - each is an option of the command
+    api_url: Annotated[
+        str, typer.Argument(help="Where the API answers; by default as ORDERS_API_HOST and _PORT say.")
+    ] = "",
+    *,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="So many calls a second, whatever the answers do; waiting counts as latency."),
+    ] = None,
+    clients: Annotated[
+        int | None,
+        typer.Option(help="So many clients, each waiting for its answer before its next call. [default: 8]"),
+    ] = None,
+    duration: Annotated[float, typer.Option(metavar="SECONDS", help="For so long.")] = 30,
+    mix: Annotated[
+        str,
+        typer.Option(
+            help="Kinds of calls and their weights: create, change, cancel, lifecycle, get, list, history."
+        ),
+    ] = "create=1,get=6,list=2,change=1",
+    key: Annotated[
+        str | None, typer.Option(envvar="ORDERS_API_KEY", help="An API key, where the API asks for one.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same calls.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
+) -> None:
+    """Put a load on any deployment and measure its answers. It CREATES and moves orders, which stay.
+
+    With a mix of get, list and history alone, it only reads. Ctrl-C ends it with what was measured so far.
+
+    Exit code 0: every call was answered as expected. 1: one was not, or there could be no load.
+    """
+    import process
+    from load.calls import CannotLoad
+    from load.command import DEFAULT_CLIENTS, Asked, parse_mix, put_load
+    from settings import load_settings
+
+    with _leaving(CannotLoad):
+        settings = load_settings()
+        asked = Asked(
+            api=api_url or f"http://{settings.api_host}:{settings.api_port}",
+            rate_per_second=rate,
+            clients=DEFAULT_CLIENTS if rate is None and clients is None else clients,
+            duration_seconds=duration,
+            mix=parse_mix(mix),
+            seed=seed,
+        )
+        process.run("orders", lambda: put_load(asked, key=key, as_json=as_json))
 
 
 def _leaving_keys() -> AbstractContextManager[None]:

@@ -6,7 +6,8 @@ from functools import cache
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.converter import CompositePayloadConverter, DataConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import (
     LogForwardingConfig,
@@ -19,6 +20,23 @@ from temporalio.runtime import (
 from temporalio.service import RPCError
 
 from settings import ConfigurationError
+
+_CONVERTERS = tuple(PydanticPayloadConverter().converters.values())
+
+
+class _PayloadConverter(CompositePayloadConverter):
+    """Pydantic's, with one converter for all workflows.
+
+    The SDK makes a payload converter for each workflow, and Pydantic's would build in each of them how an
+    order is read, which takes longer than to carry out a command.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(*_CONVERTERS)
+
+
+DATA_CONVERTER = DataConverter(payload_converter_class=_PayloadConverter)
+"""How everything that travels through Temporal is written: JSON, as Pydantic writes it."""
 
 _ADDRESS = re.compile(r"[\w.:\[\]-]+:[0-9]{1,5}")
 _LAST_PORT = 65_535
@@ -60,7 +78,7 @@ async def connect(*, lazy: bool = False, metrics_address: str | None = None) -> 
     try:
         client = await Client.connect(
             **config,
-            data_converter=pydantic_data_converter,
+            data_converter=DATA_CONVERTER,
             lazy=lazy,
             runtime=_runtime(metrics_address),
         )

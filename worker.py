@@ -14,8 +14,7 @@ from enum import StrEnum
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.worker import Worker, WorkerDeploymentConfig, WorkflowRunner
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 
 import process
 from activities.projection import ProjectionActivities
@@ -51,10 +50,11 @@ def build_workers(
 ) -> list[Worker]:
     """One worker for each queue that the role serves; the caller runs them.
 
-    Workflows run in the SDK's sandbox, unless another runner is given.
+    Without another runner, workflows run outside the SDK's sandbox; the tests, and what replays recorded
+    histories, run the same workflows inside (docs/decisions/0010).
     """
     deployment = _deployment(settings)
-    runner = workflow_runner or SandboxedWorkflowRunner()
+    runner = workflow_runner or UnsandboxedWorkflowRunner()
     grace = timedelta(seconds=settings.worker_shutdown_grace)
     workers = []
     if role in {Role.ORDERS, Role.ALL}:

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Iterable
 
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
+from connection import DATA_CONVERTER
 from workflows.order import OrderWorkflow
 from workflows.promotion import PromotionWorkflow
 
@@ -14,7 +14,7 @@ async def replay(histories: Iterable[WorkflowHistory]) -> AsyncIterator[str]:
     """Replay each history; the complaint for each in turn, empty where it replays."""
     replayer = Replayer(
         workflows=[OrderWorkflow, PromotionWorkflow],
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         # Half the cost of the sandbox, which guards against other mistakes than those looked for here.
         workflow_runner=UnsandboxedWorkflowRunner(),
     )

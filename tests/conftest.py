@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
+from connection import DATA_CONVERTER
 from database.engine import create_engine
 from database.migrate import migrate
 from embedded.child import free_port, running
@@ -48,6 +48,7 @@ NAMESPACES = (
     "doctor-unserved",
     "releases",
     "versions",
+    "floor",
 )
 
 # A run is long enough to continue as new after so many events, so that a test can get there.
@@ -116,7 +117,7 @@ async def system_in(servers: Servers, namespace: str) -> AsyncIterator[System]:
         await admin.close()
     settings = settings_for(f"{server}/{namespace}")
     client = await Client.connect(
-        servers.temporal_address, namespace=namespace, data_converter=pydantic_data_converter
+        servers.temporal_address, namespace=namespace, data_converter=DATA_CONVERTER
     )
     engine = create_engine(settings, application_name=f"tests-{namespace}")
     try:

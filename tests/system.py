@@ -9,13 +9,13 @@ from uuid import UUID, uuid4
 import httpx2
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import SandboxImportNotificationPolicy
 
 from api.app import create_app
 from api.dispatch import Dispatcher
+from connection import DATA_CONVERTER
 from doctor.checkup import CheckupWorkflow
 from orders.names import workflow_id
 from orders.order import Order
@@ -92,7 +92,7 @@ def a_replayer() -> Replayer:
     """A replayer of our workflows, as strict as the workers of the tests."""
     return Replayer(
         workflows=[OrderWorkflow, PromotionWorkflow, CheckupWorkflow],
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         workflow_runner=STRICT_SANDBOX,
     )
 

@@ -11,7 +11,7 @@ import pytest
 
 from settings import ROOT
 
-ROOMS = {"api", "workflows", "activities", "database", "orders", "embedded", "doctor"}
+ROOMS = {"api", "workflows", "activities", "database", "orders", "embedded", "doctor", "load"}
 COMPOSITION_ROOTS = {"worker", "schedule", "cli", "demo"}
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 WHEEL = set(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"])

@@ -4,9 +4,8 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from temporalio.contrib.pydantic import pydantic_data_converter
 
-from connection import connect
+from connection import DATA_CONVERTER, connect
 from embedded.child import free_port
 from settings import ConfigurationError
 from tests.conftest import Servers
@@ -58,7 +57,7 @@ async def test_without_any_of_them_it_is_this_machines() -> None:
 
 
 async def test_what_it_sends_is_written_as_pydantic_writes_it() -> None:
-    assert (await connect(lazy=True)).data_converter is pydantic_data_converter
+    assert (await connect(lazy=True)).data_converter is DATA_CONVERTER
 
 
 async def test_a_lazy_client_is_made_while_nothing_answers() -> None:

@@ -1,11 +1,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.projection import ProjectionActivities
+from connection import DATA_CONVERTER
 from database.engine import create_engine
 from database.queries import get_record
 from embedded.child import free_port
@@ -52,7 +52,7 @@ async def test_a_database_that_is_away_fails_the_activity_so_that_temporal_tries
 
 @given(st.builds(lifecycle.place, place_orders(), times))
 def test_a_record_travels_through_temporal_unchanged(record: OrderRecord) -> None:
-    converter = pydantic_data_converter.payload_converter
+    converter = DATA_CONVERTER.payload_converter
 
     received = converter.from_payload(converter.to_payload(record), OrderRecord)
 

@@ -1,6 +1,5 @@
 """The checker can fail: each system that is broken on purpose is found out, and the whole one is not."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -10,9 +9,7 @@ from chaos.mutants import MUTANTS
 from chaos.report import PASSED, VIOLATED
 from tests.processes import started
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("CI"), reason="takes two minutes: CI=true scripts/test tests/chaos/test_mutants.py"
-)
+pytestmark = pytest.mark.slow
 
 FAULT = {
     "no-version-guard": "repeat later",

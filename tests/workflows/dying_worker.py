@@ -11,9 +11,9 @@ import sys
 
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
+from connection import DATA_CONVERTER
 from database import projection
 from database.engine import create_engine
 from orders.names import ORDERS_QUEUE
@@ -33,7 +33,7 @@ async def main(address: str, namespace: str, database_url: str) -> None:
         if record.order.version == DEADLY_VERSION:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    client = await Client.connect(address, namespace=namespace, data_converter=pydantic_data_converter)
+    client = await Client.connect(address, namespace=namespace, data_converter=DATA_CONVERTER)
     worker = Worker(client, task_queue=ORDERS_QUEUE, workflows=[OrderWorkflow], activities=[project_order])
     await worker.run()
 

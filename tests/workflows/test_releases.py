@@ -9,11 +9,11 @@ from uuid import UUID
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, Worker
 
 from activities.projection import ProjectionActivities
 from activities.promotion import FindPage, Page
+from connection import DATA_CONVERTER
 from orders.commands import NewLineItem, PlaceOrder
 from orders.names import ORDERS_QUEUE, workflow_id
 from orders.order import LineItem, Order, OrderKey, OrderRecord, StatusChange
@@ -91,9 +91,7 @@ def announced(history: WorkflowHistory) -> int:
 
 async def replays(history: WorkflowHistory, code: type[OrderWorkflow]) -> bool:
     """What the gate says of the code."""
-    replayer = Replayer(
-        workflows=[code], data_converter=pydantic_data_converter, workflow_runner=STRICT_SANDBOX
-    )
+    replayer = Replayer(workflows=[code], data_converter=DATA_CONVERTER, workflow_runner=STRICT_SANDBOX)
     result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
     return result.replay_failure is None
 
@@ -311,9 +309,9 @@ def with_more(value: object) -> object:
 
 @pytest.mark.parametrize("traveller", TRAVELLERS, ids=lambda it: type(it).__name__)
 async def test_what_travels_is_read_although_a_later_release_has_written_more(traveller: Traveller) -> None:
-    later = await pydantic_data_converter.encode([with_more(asdict(traveller))])
+    later = await DATA_CONVERTER.encode([with_more(asdict(traveller))])
 
-    assert await pydantic_data_converter.decode(later, [type(traveller)]) == [traveller]
+    assert await DATA_CONVERTER.decode(later, [type(traveller)]) == [traveller]
 
 
 # What must be there to read each shape. This may shrink; a field that is added has a default.
