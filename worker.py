@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from enum import StrEnum
+from typing import TypedDict
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
@@ -53,9 +54,9 @@ def build_workers(
     Without another runner, workflows run outside the SDK's sandbox; the tests, and what replays recorded
     histories, run the same workflows inside (docs/decisions/0010).
     """
-    deployment = _deployment(settings)
-    runner = workflow_runner or UnsandboxedWorkflowRunner()
-    grace = timedelta(seconds=settings.worker_shutdown_grace)
+    options = worker_options(settings)
+    if workflow_runner:
+        options["workflow_runner"] = workflow_runner
     workers = []
     if role in {Role.ORDERS, Role.ALL}:
         orders = Worker(
@@ -63,10 +64,7 @@ def build_workers(
             task_queue=ORDERS_QUEUE,
             workflows=[OrderWorkflow],
             activities=[ProjectionActivities(engine).project_order],
-            workflow_runner=runner,
-            max_cached_workflows=settings.worker_cached_workflows,
-            graceful_shutdown_timeout=grace,
-            deployment_config=deployment,
+            **options,
         )
         workers.append(orders)
     if role in {Role.PROMOTION, Role.ALL}:
@@ -86,12 +84,29 @@ def build_workers(
                     promotion.promote_page,
                     DoctorActivities(engine, client).examine_orders,
                 ],
-                workflow_runner=runner,
-                graceful_shutdown_timeout=grace,
-                deployment_config=deployment,
+                **options,
             )
         )
     return workers
+
+
+class WorkerOptions(TypedDict):
+    """What every worker of ours is given."""
+
+    workflow_runner: WorkflowRunner
+    max_cached_workflows: int
+    graceful_shutdown_timeout: timedelta
+    deployment_config: WorkerDeploymentConfig | None
+
+
+def worker_options(settings: Settings) -> WorkerOptions:
+    """The options of a worker as the settings say."""
+    return {
+        "workflow_runner": UnsandboxedWorkflowRunner(),
+        "max_cached_workflows": settings.worker_cached_workflows,
+        "graceful_shutdown_timeout": timedelta(seconds=settings.worker_shutdown_grace),
+        "deployment_config": _deployment(settings),
+    }
 
 
 def _deployment(settings: Settings) -> WorkerDeploymentConfig | None:

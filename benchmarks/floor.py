@@ -14,10 +14,8 @@ with workflow.unsafe.imports_passed_through():
     from collections.abc import Sequence
     from dataclasses import dataclass
     from typing import Any
-    from unittest.mock import patch
     from uuid import uuid4
 
-    from sqlalchemy.ext.asyncio import create_async_engine
     from temporalio.client import Client, WithStartWorkflowOperation
     from temporalio.common import (
         SearchAttributeKey,
@@ -38,7 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from orders.signals import StatusSignal
     from orders.status import OrderStatus
     from settings import Settings, load_settings
-    from worker import Role, build_workers
+    from worker import worker_options
     from workflows.state import OrderInput
 
 QUEUE = "floor"
@@ -138,12 +136,8 @@ def _a_change(status: OrderStatus) -> StatusSignal:
 
 
 def build_worker(client: Client, settings: Settings) -> Worker:
-    """A worker with the options that the product's has for orders, whatever they are; the caller runs it."""
-    never_connected = create_async_engine("postgresql+asyncpg://")
-    with patch("worker.Worker") as made:
-        build_workers(client, never_connected, settings, Role.ORDERS)
-    own = {"task_queue": QUEUE, "workflows": [FloorWorkflow], "activities": []}
-    return Worker(client, **{**made.call_args.kwargs, **own})
+    """A worker with the options that the product's has, whatever they are; the caller runs it."""
+    return Worker(client, task_queue=QUEUE, workflows=[FloorWorkflow], **worker_options(settings))
 
 
 async def serve() -> None:
