@@ -126,8 +126,7 @@ class Settings(BaseSettings):
     )
 
     database_url: Annotated[DatabaseUrl | None, Field(validation_alias="DATABASE_URL")] = None
-    database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
-    database_pool_overflow: Annotated[int, Field(ge=0, le=200)] = 10
+    database_pool_size: Annotated[int, Field(ge=1, le=200)] = 20
     database_pool_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
     database_statement_timeout: Annotated[float, Field(gt=0, le=600)] = 10.0
 

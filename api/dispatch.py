@@ -273,8 +273,8 @@ def _pauses() -> Iterator[float]:
 
 
 # Most outcomes are readable after some ten milliseconds; a busy system is asked less and less often.
-_FIRST_PAUSE = 0.008
-_PAUSE_GROWTH = 1.4
+_FIRST_PAUSE = 0.004
+_PAUSE_GROWTH = 1.25
 _LONGEST_PAUSE = 0.25
 
 

@@ -166,7 +166,7 @@ async def connect_pool(settings: Settings) -> "asyncpg.Pool[Any]":
         pool = await asyncpg.create_pool(
             **where,
             min_size=1,
-            max_size=settings.database_pool_size + settings.database_pool_overflow,
+            max_size=settings.database_pool_size,
             timeout=settings.database_pool_timeout,
             reset=_leave_as_it_is,
             # As database/engine.py has them.

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -149,7 +150,7 @@ async def _sweep(rig: Rig, orders: int, progress: Progress) -> Swept:
     async with (
         _engine(rig) as engine,
         _order_workers(rig, 1, metrics.setting),
-        _worker(rig, PROMOTION_WORKER, "promotion"),
+        rig.run(PROMOTION_WORKER, "worker", "--serve", "promotion"),
     ):
         await _until_served(rig, PROMOTION_QUEUE, PROMOTION_WORKER)
         watch = Watch(rig)
@@ -169,7 +170,7 @@ async def _sweep(rig: Rig, orders: int, progress: Progress) -> Swept:
         await watch.look_until(orders, pending)
         cached_before, cpu_before = await metrics.cached_workflows(), rig.cpu_seconds()
 
-        began = watch.seconds
+        began, began_at = watch.seconds, datetime.now(UTC)
         # As `schedule.py` declares it, but now.
         sweep = await rig.client.start_workflow(
             PromotionWorkflow.run, Sweep(), id=PROMOTION_WORKFLOW_ID, task_queue=PROMOTION_QUEUE
@@ -190,7 +191,7 @@ async def _sweep(rig: Rig, orders: int, progress: Progress) -> Swept:
             placed_after=placed_after,
             began=began,
             ended=ended,
-            signalling_seconds=(description.close_time - description.start_time).total_seconds(),
+            signalling_seconds=(description.close_time - began_at).total_seconds(),
             signalled=result.signalled,
             promoted_once=promoted_once,
             promotions=promotions,
@@ -210,7 +211,7 @@ async def _with_more_workers(rig: Rig, extent: Extent, progress: Progress) -> li
             # Each number of workers is first, and last, in a round, if there are enough of these.
             turn = number % len(extent.workers)
             for workers in (*extent.workers[turn:], *extent.workers[:turn]):
-                progress.say(f"Lifecycles, round {number + 1} of {extent.rounds}, {workers} order workers")
+                progress.say(f"Lifecycles, round {number + 1} of {extent.rounds}, order workers: {workers}")
                 heats.append(await _heat(rig, calls.choose, workers, extent.seconds))
     return heats
 
@@ -254,6 +255,8 @@ async def _with_more_cached(rig: Rig, cached: Sequence[int], progress: Progress)
             await _place(rig, number - before)
             await Watch(rig).look_until(number, partial(_pending, engine))
             caches.append(await look())
+            if (found := caches[-1].workflows) != number:
+                raise CannotMeasure(f"{found:,} workflows are in the cache, where {number:,} must be")
     return caches
 
 
@@ -288,14 +291,6 @@ async def _place(rig: Rig, orders: int, tell: Callable[[Result], None] | None = 
 
 
 @asynccontextmanager
-async def _worker(
-    rig: Rig, name: str, role: str, setting: Mapping[str, str] | None = None
-) -> AsyncIterator[None]:
-    async with rig.run(name, "worker", "--serve", role, environment=setting):
-        yield
-
-
-@asynccontextmanager
 async def _order_workers(
     rig: Rig, number: int, setting: Mapping[str, str] | None = None
 ) -> AsyncIterator[None]:
@@ -303,7 +298,8 @@ async def _order_workers(
     names = [f"{ORDER_WORKER} {position}" for position in range(1, number + 1)]
     async with AsyncExitStack() as workers:
         for name in names:
-            await workers.enter_async_context(_worker(rig, name, "orders", setting))
+            worker = rig.run(name, "worker", "--serve", "orders", environment=setting)
+            await workers.enter_async_context(worker)
         await _until_served(rig, ORDERS_QUEUE, *names)
         yield
 
@@ -327,7 +323,7 @@ async def _until_served(rig: Rig, queue: str, *names: str) -> None:
 
 
 class _Metrics:
-    """What a worker counts for Prometheus, at a port of its own."""
+    """What a worker counts for Prometheus, at a port that `setting` gives it."""
 
     def __init__(self) -> None:
         self._address = f"127.0.0.1:{free_port()}"

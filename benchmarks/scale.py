@@ -108,7 +108,7 @@ async def _database() -> AsyncIterator[Settings]:
         try:
             async with running(postgres.program):
                 # One connection, because what PostgreSQL knows of a prepared statement is the connection's.
-                pool = {"database_pool_size": 1, "database_pool_overflow": 0}
+                pool = {"database_pool_size": 1}
                 settings = Settings.model_validate({"DATABASE_URL": postgres.url, **pool})
                 await asyncio.to_thread(migrate, settings.require_database_url())
                 yield settings

@@ -32,8 +32,7 @@ SERVERS = ("postgres", "temporal")
 SETTINGS = {
     "ORDERS_ANSWER_DEADLINE": "3",
     # Five processes share a PostgreSQL that takes 100 connections.
-    "ORDERS_DATABASE_POOL_SIZE": "8",
-    "ORDERS_DATABASE_POOL_OVERFLOW": "4",
+    "ORDERS_DATABASE_POOL_SIZE": "12",
     "ORDERS_DATABASE_STATEMENT_TIMEOUT": "5",
     "ORDERS_PROMOTION_INTERVAL": "4",
     "ORDERS_RATE_LIMIT": "100000000",

@@ -28,8 +28,10 @@ def create_engine(settings: Settings, application_name: str) -> AsyncEngine:
     """An engine whose waits are all bounded: for a connection, for the pool, for a statement."""
     engine = create_async_engine(
         settings.require_database_url(),
+        # No overflow: those connections are opened and closed again with every use, which costs PostgreSQL
+        # more than what they are used for.
         pool_size=settings.database_pool_size,
-        max_overflow=settings.database_pool_overflow,
+        max_overflow=0,
         pool_timeout=settings.database_pool_timeout,
         # An error's text goes to logs and to Temporal; what the statement carried does not.
         hide_parameters=True,

@@ -10,7 +10,6 @@ from settings import ROOT, ConfigurationError, Settings, load_settings
 # What each number may be: the lowest, the highest, and what is just too little and too much.
 RANGES = {
     "ORDERS_DATABASE_POOL_SIZE": ("1", "200", "0", "201"),
-    "ORDERS_DATABASE_POOL_OVERFLOW": ("0", "200", "-1", "201"),
     "ORDERS_DATABASE_POOL_TIMEOUT": ("0.001", "60", "0", "60.001"),
     "ORDERS_DATABASE_STATEMENT_TIMEOUT": ("0.001", "600", "0", "600.001"),
     "ORDERS_API_PORT": ("1", "65535", "0", "65536"),
@@ -80,8 +79,7 @@ def test_this_page_knows_every_setting() -> None:
 def test_without_a_variable_every_setting_but_the_database_has_a_value() -> None:
     assert load().model_dump() == {
         "database_url": None,
-        "database_pool_size": 10,
-        "database_pool_overflow": 10,
+        "database_pool_size": 20,
         "database_pool_timeout": 5,
         "database_statement_timeout": 10,
         "log_level": "INFO",

@@ -97,7 +97,7 @@ async def test_a_connection_that_was_dropped_is_replaced_unnoticed(
 
 
 async def test_a_pool_without_a_connection_to_spare_is_unavailable(settings: Settings) -> None:
-    sizes = {"database_pool_size": 1, "database_pool_overflow": 0, "database_pool_timeout": 0.1}
+    sizes = {"database_pool_size": 1, "database_pool_timeout": 0.1}
     async with an_engine(settings, **sizes) as engine, engine.connect(), unavailable():
         await check_reachable(engine)
 
