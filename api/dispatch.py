@@ -45,6 +45,35 @@ class Answer:
     replayed: bool
 
 
+class Pace:
+    """When to look for the outcome of a write: rarely before half of what others have taken of late.
+
+    An idle system has outcomes after ten milliseconds, a busy one after hundreds; to look for all of them
+    equally often makes the one slower, or the other busier still.
+    """
+
+    def __init__(self) -> None:
+        self._typical = 0.01
+
+    def note(self, seconds: float) -> None:
+        """An outcome has taken so long."""
+        self._typical += _WEIGHT_OF_THE_LATEST * (seconds - self._typical)
+
+    def pauses(self) -> Iterator[float]:
+        """Seconds to wait between one look and the next, without end."""
+        yield min(max(self._typical / 2, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+        pause = max(self._typical / 7, _SHORTEST_PAUSE)
+        while True:
+            yield min(pause, _LONGEST_PAUSE)
+            pause *= _PAUSE_GROWTH
+
+
+_WEIGHT_OF_THE_LATEST = 0.3
+_SHORTEST_PAUSE = 0.002
+_PAUSE_GROWTH = 1.25
+_LONGEST_PAUSE = 0.25
+
+
 @dataclass(frozen=True)
 class Dispatcher:
     """The way from the API to the workflows: make a command durable, then wait until its outcome is readable.
@@ -58,6 +87,7 @@ class Dispatcher:
     """Seconds to wait for an outcome before a command is left with Temporal."""
     reader: Reader
     commands: CommandLimit
+    pace: Pace
     looks: asyncio.Semaphore
     """How many waiting writes may look at PostgreSQL at once, so that reads find connections, too."""
 
@@ -70,6 +100,7 @@ class Dispatcher:
             answer_deadline=settings.answer_deadline,
             reader=Reader(client=client, engine=engine, patience=settings.answer_deadline),
             commands=CommandLimit(),
+            pace=Pace(),
             looks=asyncio.Semaphore(max(1, settings.database_pool_size // 2)),
         )
 
@@ -189,7 +220,7 @@ class Dispatcher:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                for pause in _pauses():
+                for pause in self.pace.pauses():
                     record = await self._from_postgresql(order_id)
                     if record is None:
                         return None
@@ -212,14 +243,17 @@ class Dispatcher:
 
         None when the deadline comes first.
         """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             async with asyncio.timeout_at(deadline):
-                for pause in _pauses():
+                for pause in self.pace.pauses():
                     await asyncio.sleep(pause)
                     if not await self._has_moved(order_id, seen):
                         continue
                     record = await self._from_postgresql(order_id)
                     if record and (found := answer(record)):
+                        self.pace.note(loop.time() - began)
                         return found
         except TimeoutError:
             logger.warning("Order %s: durable, and without a readable outcome so far", order_id)
@@ -262,20 +296,6 @@ class Dispatcher:
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.answer_deadline
-
-
-def _pauses() -> Iterator[float]:
-    """Seconds to wait between one look and the next, without end."""
-    pause = _FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
-
-
-# Most outcomes are readable after some ten milliseconds; a busy system is asked less and less often.
-_FIRST_PAUSE = 0.004
-_PAUSE_GROWTH = 1.25
-_LONGEST_PAUSE = 0.25
 
 
 def _placed(record: OrderRecord, command: PlaceOrder, *, replayed: bool) -> Answer:

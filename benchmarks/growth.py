@@ -228,7 +228,7 @@ async def _heat(rig: Rig, choose: Choose, workers: int, seconds: float) -> Heat:
         cpu[kind] = cpu.get(kind, 0) + after[name] - before[name]
     accepted = result.notes["lifecycle", ACCEPTED]
     return Heat(
-        workers=workers,
+        workers=sum(name.startswith(ORDER_WORKER) for name in after),
         lifecycles=len(result.latencies["lifecycle"]) - accepted,
         accepted=accepted,
         seconds=result.elapsed,

@@ -13,6 +13,17 @@ from embedded.child import Child, Program
 from settings import ROOT
 from tests.system import PATIENCE_SECONDS, System, eventually
 
+# The `orders` command as it is, but for how long its doctor waits before it looks again.
+HASTY_ORDERS = (
+    "-c",
+    """
+from cli import main
+from doctor.examination import Doctor
+Doctor.__init__.__kwdefaults__["pauses"] = (0.2, 0.5, 1.0)
+main()
+""",
+)
+
 
 @dataclass(frozen=True)
 class Run:

@@ -12,7 +12,7 @@ from orders.commands import PlaceOrder
 from orders.status import OrderStatus
 from tests.builders import a_change, a_place_order
 from tests.conftest import Systems, settings_for
-from tests.processes import run_to_its_end, servers_of
+from tests.processes import HASTY_ORDERS, run_to_its_end, servers_of
 from tests.system import System
 
 
@@ -33,7 +33,7 @@ async def place(system: System) -> PlaceOrder:
 
 async def orders(*arguments: str, **environment: str) -> tuple[int, str]:
     """The exit code of the `orders` command, and what it said."""
-    code, log = await run_to_its_end("-m", "cli", *arguments, **environment)
+    code, log = await run_to_its_end(*HASTY_ORDERS, *arguments, **environment)
     return code, "\n".join(log)
 
 

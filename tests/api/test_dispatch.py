@@ -1,7 +1,11 @@
 """What a repeated command does: `Dispatcher` is where the API relies on it."""
 
 import asyncio
+from itertools import islice
 
+import pytest
+
+from api.dispatch import Pace
 from orders.status import OrderStatus
 from tests.builders import a_change, a_place_order
 from tests.system import System, a_customer
@@ -58,3 +62,26 @@ async def test_a_repeated_change_is_answered_as_the_first_time_even_when_the_ord
     assert again is not None
     assert (first.replayed, again.replayed) == (False, True)
     assert first.order == again.order
+
+
+def test_a_write_is_looked_for_when_others_have_been_there() -> None:
+    pace = Pace()
+    idle = list(islice(pace.pauses(), 4))
+    for _ in range(20):
+        pace.note(0.4)
+    busy = list(islice(pace.pauses(), 4))
+    for _ in range(20):
+        pace.note(0.01)
+
+    assert sum(idle) < 0.02
+    assert busy[0] == pytest.approx(0.2, rel=0.01)
+    assert sum(busy) > 0.4
+    assert list(islice(pace.pauses(), 4)) == pytest.approx(idle, rel=0.1)
+
+
+def test_a_look_is_never_far_away() -> None:
+    pace = Pace()
+    for _ in range(50):
+        pace.note(60)
+
+    assert max(islice(pace.pauses(), 50)) <= 0.25

@@ -18,7 +18,7 @@ from orders.status import OrderStatus
 from settings import ROOT
 from tests.conftest import Servers, Systems
 from tests.doctor.conftest import Ward, tidy
-from tests.processes import run_to_its_end, servers_of
+from tests.processes import HASTY_ORDERS, run_to_its_end, servers_of
 from tests.system import System
 
 _, PROCESSING, SHIPPED, _, _ = OrderStatus
@@ -41,7 +41,7 @@ async def ward(served: System) -> AsyncIterator[Ward]:
 
 async def doctor(system: System, *options: str, **environment: str) -> tuple[int, list[str]]:
     """The exit code of `orders doctor`, and what it said on either stream."""
-    return await run_to_its_end("-m", "cli", "doctor", *options, **{**servers_of(system), **environment})
+    return await run_to_its_end(*HASTY_ORDERS, "doctor", *options, **{**servers_of(system), **environment})
 
 
 async def test_all_well_is_exit_code_0_and_one_line_after_the_progress(ward: Ward) -> None:

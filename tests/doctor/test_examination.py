@@ -215,6 +215,8 @@ async def test_orders_that_move_all_the_time_are_no_findings(ward: Ward) -> None
         while examining:
             await ward.place(PROCESSING, SHIPPED, DELIVERED)
             number += 1
+            # A deep look asks every order: at full speed there would be more of them than it can ask.
+            await asyncio.sleep(0.1)
         return number
 
     living = [asyncio.create_task(traffic()) for _ in range(4)]
@@ -255,7 +257,8 @@ async def test_what_is_on_its_way_to_postgresql_is_looked_at_again_and_no_findin
         assert (await ward.truth(order_id)).order.status is PROCESSING
         doctor = ward.doctor(deep=True, pauses=LONG_PAUSES)
         examining = asyncio.create_task(doctor.examine(progress))
-        await progress.done.wait()
+        looking = asyncio.create_task(progress.done.wait())
+        await asyncio.wait({looking, examining}, return_when=asyncio.FIRST_COMPLETED)
         await transaction.commit()
 
     assert order_id not in {finding.order_id for finding in (await examining).findings}
