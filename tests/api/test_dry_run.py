@@ -44,8 +44,8 @@ async def settled(system: System, order: Json) -> tuple[int, object]:
 
     async def is_settled() -> bool:
         nonlocal found
-        before, found = found, await traces(system, order)
         description = await system.handle(order["id"]).describe()
+        before, found = found, await traces(system, order)
         return before == found and not description.raw_description.HasField("pending_workflow_task")
 
     await eventually(is_settled)

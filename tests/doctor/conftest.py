@@ -104,7 +104,14 @@ class Ward:
         for status in moves:
             signal = StatusSignal(status=status, changed_by="warehouse")
             await self.system.handle(command.order_id).signal(OrderWorkflow.update_status, signal)
-        await self.until_projected(command.order_id)
+        expected = (OrderStatus.PENDING, *moves)
+
+        async def is_there() -> bool:
+            stored = await self.stored(command.order_id)
+            return stored is not None and tuple(it.new_status for it in stored.history) == expected
+
+        # Not a query: in a crowd of them one may wait for as long as a test.
+        await eventually(is_there)
         return command.order_id
 
     async def truth(self, order_id: UUID) -> OrderRecord:
