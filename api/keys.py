@@ -160,8 +160,7 @@ class KeyRing:
             self._keys = {key.id: key for key in await keys.list_keys(self._engine)}
         except DatabaseUnavailable as outage:
             logger.warning("The API keys stay as they were: %s", outage)
-        except Exception:
-            # The watch must outlive whatever the database says, or a revoked key would hold for ever.
+        except Exception:  # the watch must outlive whatever comes, or a revoked key would hold for ever
             logger.exception("The API keys could not be read")
 
 

@@ -70,8 +70,7 @@ async def _later(again: Callable[[], Awaitable[object]]) -> None:
     await asyncio.sleep(LATER_SECONDS)
     try:
         await again()
-    except Exception:
-        # A late attempt has nobody to tell; that it failed is as good as that it never was.
+    except Exception:  # a late attempt has nobody to tell; that it failed is as good as that it never was
         logger.exception("a late attempt failed")
 
 

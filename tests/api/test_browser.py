@@ -12,7 +12,7 @@ from tests.system import System, eventually
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-# A browser is a system's package, which no requirements file of ours can install.
+# A browser is a system's package, which no requirements file of ours can install; .ci/run does.
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no browser: install one (Debian and Ubuntu: apt install chromium)"
 )

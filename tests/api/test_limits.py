@@ -182,6 +182,7 @@ async def test_callers_that_are_gone_are_forgotten_and_nobodys_request_looks_for
 
 # Counted in Redis.
 
+# A Redis is a system's package, which no requirements file of ours can install; .ci/run installs one.
 REDIS = shutil.which("redis-server")
 needs_redis = pytest.mark.skipif(
     REDIS is None, reason="no Redis: install one (Debian and Ubuntu: apt install redis-server)"

@@ -203,7 +203,8 @@ def test_the_namespace_gets_the_search_attributes_that_orders_set() -> None:
 
 
 def test_docker_compose_accepts_the_file() -> None:
-    # Only Docker can say whether it takes the file; the other tests here read it without one.
+    # Only Docker can say whether it takes the file, and nobody needs Docker for anything else here: the other
+    # tests read the file without one.
     docker = shutil.which("docker")
     if docker is None:
         pytest.skip("docker is not installed")
