@@ -9,7 +9,7 @@ from typing import Self
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from api.limits import CommandLimit
@@ -204,7 +204,7 @@ class Dispatcher:
         change = lifecycle.decide(record, command, datetime.now(UTC))
         if change in record.history:
             return Answer(order=lifecycle.at(record, change.version), replayed=True)
-        if not await self.reader.is_running(order_id):
+        if await self.reader.workflow_status(order_id) is not WorkflowExecutionStatus.RUNNING:
             return await self._decide_without_workflow(order_id, command)
         return Answer(order=lifecycle.apply(record, change).order, replayed=False)
 
@@ -280,8 +280,12 @@ class Dispatcher:
     async def _decide_without_workflow(self, order_id: UUID, command: ChangeStatus) -> Answer:
         """Answer for an order whose workflow has ended: it moves no more, but it remembers."""
         record = await self._from_postgresql(order_id)
-        if record is None or not record.order.status.is_terminal:
-            # A projection that has lost rows; a workflow that has ended is remembered for a while.
+        if record is None or (
+            not record.order.status.is_terminal
+            and await self.reader.workflow_status(order_id) is WorkflowExecutionStatus.COMPLETED
+        ):
+            # A projection that has lost rows; a workflow that has ended is remembered for a while. One that
+            # was ended from outside is asked only where nothing else is known: no worker may answer for it.
             try:
                 record = await self.reader.ask_workflow(order_id)
             except OrderNotFound:

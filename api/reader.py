@@ -125,13 +125,12 @@ class Reader:
             projected = None
         return Inspection(description=description, state=state, projected=projected, silence=silence)
 
-    async def is_running(self, order_id: UUID) -> bool:
-        """Whether the order has a workflow that can decide."""
+    async def workflow_status(self, order_id: UUID) -> WorkflowExecutionStatus | None:
+        """What has become of the order's workflow; None where Temporal knows of none."""
         try:
-            description = await self._describe(order_id)
+            return (await self._describe(order_id)).status
         except NoWorkflow:
-            return False
-        return description.status is WorkflowExecutionStatus.RUNNING
+            return None
 
     async def is_current(self, record: OrderRecord) -> bool:
         """Whether the order is still as in the record, with no command on its way to be decided.
