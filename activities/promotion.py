@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -90,6 +90,7 @@ class PromotionActivities:
                     status=OrderStatus.PROCESSING,
                     command_id=promotion_command_id(key.order_id),
                     changed_by=PROMOTED_BY,
+                    sent_at=datetime.now(UTC),
                 ),
             )
         except RPCError as error:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID, uuid4
 
@@ -60,6 +61,7 @@ class Asking:
             reason=reason,
             expected_version=expected_version,
             request_id=current_request_id(),
+            sent_at=datetime.now(UTC),
         )
 
     def _command_id(self, order_id: UUID) -> str:

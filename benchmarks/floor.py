@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     import sys
     from collections.abc import Sequence
     from dataclasses import dataclass
+    from datetime import UTC, datetime
     from typing import Any
     from uuid import uuid4
 
@@ -132,7 +133,13 @@ def _an_order() -> tuple[OrderInput, dict[str, Any]]:
 
 def _a_change(status: OrderStatus) -> StatusSignal:
     """A change as the API would send it."""
-    return StatusSignal(status=status, command_id=str(uuid4()), changed_by=_CALLER, request_id=str(uuid4()))
+    return StatusSignal(
+        status=status,
+        command_id=str(uuid4()),
+        changed_by=_CALLER,
+        request_id=str(uuid4()),
+        sent_at=datetime.now(UTC),
+    )
 
 
 def build_worker(client: Client, settings: Settings) -> Worker:

@@ -140,8 +140,13 @@ def _read(response: httpx2.Response, told: Answer) -> Answer:
         return answer | {"shown_order": told["order_id"]}
     if status in _OUTCOMES:
         replayed = response.headers.get("Idempotent-Replayed") == "true"
-        shown = {"shown_order": told["id"], "shown_status": told["status"], "version": told["version"]}
-        return answer | shown | {"replayed": replayed}
+        names = {
+            "shown_order": "id",
+            "shown_status": "status",
+            "version": "version",
+            "shown_time": "updated_at",
+        }
+        return answer | {name: told[field] for name, field in names.items()} | {"replayed": replayed}
     if "current_status" in told:
         answer |= {"shown_status": told["current_status"]}
     return answer | {"reason": told.get("code")}

@@ -6,7 +6,7 @@ which of them break the promise. A call that broke off proves nothing either way
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from chaos.finding import Finding, Orders
@@ -167,7 +167,7 @@ def _never_taken_back(finding: Finding, record: Record, _: Orders) -> None:
 def _answered_alike(finding: Finding, record: Record, _: Orders) -> None:
     for command, calls in _by_command(iter(record.calls)).items():
         done = [call for call in calls if call.outcome == "done" and call.kind != "read"]
-        answers = {(call.shown_order, call.version, call.shown_status) for call in done}
+        answers = {(call.shown_order, call.version, call.shown_status, call.shown_time) for call in done}
         if done:
             finding.expect(len(answers) == 1, f"{command} was answered {answers}")
 
@@ -177,8 +177,10 @@ def _answers_are_true(finding: Finding, record: Record, orders: Orders) -> None:
     made = _made(orders)
     for call in changes_of(record):
         if call.outcome == "done":
-            shown = (call.shown_order, call.version, call.shown_status)
-            changes = [(order, it["version"], it["new_status"]) for order, it in made[call.command]]
+            shown = (call.shown_order, call.version, call.shown_status, _time(call.shown_time))
+            changes = [
+                (order, it["version"], it["new_status"], it["changed_at"]) for order, it in made[call.command]
+            ]
             finding.expect(changes == [shown], f"{call.id} was answered {shown}, and made {changes}")
 
 
@@ -238,6 +240,10 @@ def _promoted_once(finding: Finding, _: Record, orders: Orders) -> None:
         changes = (order.told or {"history": []})["history"]
         promotions = [it for it in changes if it["changed_by"] == PROMOTION]
         finding.expect(len(promotions) <= 1, f"order {order.id} was promoted by {promotions}")
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def _before(one: Call, other: Call) -> bool:

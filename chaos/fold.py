@@ -122,7 +122,8 @@ def _receive(folded: Folded, signal: Signal) -> None:
     story = folded.story
     if any(change["command_id"] == asked["command_id"] for change in story["history"]):
         return  # A repeat changes nothing.
-    changed_at = max(signal.decided, story["updated_at"])
+    sent = _time(asked["sent_at"]) if asked["sent_at"] else signal.decided
+    changed_at = max(min(sent, signal.decided), story["updated_at"])
     change = {
         "version": story["version"] + 1,
         "old_status": story["status"],
@@ -138,15 +139,16 @@ def _read(signal: Signal) -> dict[str, Any] | None:
     """What a signal asks for; None where it cannot be read."""
     said = signal.arguments[0] if signal.arguments else None
     said = {} if said is None else said
-    known = TEXTS if signal.name == "cancel" else (*TEXTS, "status", "expected_version")
+    known = TEXTS if signal.name == "cancel" else (*TEXTS, "status", "expected_version", "sent_at")
     if signal.name not in {"cancel", "update_status"} or len(signal.arguments) > 1:
         return None
-    if not isinstance(said, dict) or not said.keys() <= set(known):
+    if not isinstance(said, dict) or not said.keys() <= {*known, "ignorable"}:
         return None
+    said = {name: value for name, value in said.items() if name != "ignorable"}
     for name, value in said.items():
         if value is not None and type(value) is not (int if name == "expected_version" else str):
             return None
-    asked = dict.fromkeys((*TEXTS, "expected_version")) | {"changed_by": "signal"}
+    asked = dict.fromkeys((*TEXTS, "expected_version", "sent_at")) | {"changed_by": "signal"}
     asked |= {name: value for name, value in said.items() if value is not None}
     if signal.name == "cancel":
         asked["status"] = "CANCELLED"

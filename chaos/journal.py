@@ -54,7 +54,7 @@ class Call:
 
     `command` is the id of what the client wanted; a repeat is another call of the same command. `outcome` is
     one of `done` (its effect was shown), `accepted` (durable, undecided), `refused` and `unknown`; `version`,
-    `shown_order` and `shown_status` are those of the order in the answer.
+    `shown_order`, `shown_status` and `shown_time` (of its last change) are those of the order in the answer.
     """
 
     id: str
@@ -73,6 +73,7 @@ class Call:
     reason: str | None = None
     shown_order: str | None = None
     shown_status: str | None = None
+    shown_time: str | None = None
     version: int | None = None
     replayed: bool = False
 

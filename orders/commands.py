@@ -1,6 +1,7 @@
 """What somebody wants of an order: an intent with an id."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -33,7 +34,8 @@ class PlaceOrder:
 class ChangeStatus:
     """Move an order to `status`; cancelling is a change to CANCELLED.
 
-    `expected_version`, where given, is the version that the caller has seen and wants to change.
+    `expected_version`, where given, is the version that the caller has seen and wants to change. `sent_at`,
+    where given, is an aware time and that of the change, so that a decision that is made again has it, too.
     """
 
     command_id: str
@@ -43,3 +45,4 @@ class ChangeStatus:
     expected_version: int | None = None
     on_behalf_of: str | None = None
     request_id: str | None = None
+    sent_at: datetime | None = None

@@ -163,8 +163,8 @@ def decide(record: OrderRecord, command: ChangeStatus, now: datetime) -> StatusC
         version=order.version + 1,
         old_status=order.status,
         new_status=command.status,
-        # A clock that steps back must not make the history do so.
-        changed_at=max(now, order.updated_at),
+        # Neither a clock that steps back nor one that is ahead of the others makes the history do so.
+        changed_at=max(min(command.sent_at or now, now), order.updated_at),
         changed_by=command.changed_by,
         reason=command.reason,
         command_id=command.command_id,

@@ -10,6 +10,7 @@ fields that are null are passed over, and so are those that the signal itself li
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from orders.commands import ChangeStatus
@@ -58,6 +59,8 @@ class StatusSignal:
     expected_version: int | None = None
     on_behalf_of: str | None = None
     request_id: str | None = None
+    sent_at: datetime | None = None
+    ignorable: tuple[str, ...] = ("sent_at",)
 
     @classmethod
     def of(cls, command: ChangeStatus) -> Self:
@@ -70,6 +73,7 @@ class StatusSignal:
             expected_version=command.expected_version,
             on_behalf_of=command.on_behalf_of,
             request_id=command.request_id,
+            sent_at=command.sent_at,
         )
 
     def command(self, new_id: str) -> ChangeStatus:
@@ -90,13 +94,14 @@ class StatusSignal:
             expected_version=self.expected_version,
             on_behalf_of=self.on_behalf_of,
             request_id=self.request_id,
+            sent_at=self.sent_at,
         )
 
 
 _CANCEL_FIELDS: dict[str, type] = dict.fromkeys(
     ("command_id", "changed_by", "reason", "on_behalf_of", "request_id"), str
 )
-_STATUS_FIELDS: dict[str, type] = {"status": str, **_CANCEL_FIELDS, "expected_version": int}
+_STATUS_FIELDS: dict[str, type] = {"status": str, **_CANCEL_FIELDS, "expected_version": int, "sent_at": str}
 
 
 def read_cancel_signal(arguments: tuple[object, ...]) -> CancelSignal:
@@ -117,6 +122,8 @@ def read_status_signal(arguments: tuple[object, ...]) -> StatusSignal:
     fields = _read(arguments, _STATUS_FIELDS)
     if "status" not in fields:
         raise InvalidValue("status", 'is missing; send an object such as {"status": "SHIPPED"}')
+    if "sent_at" in fields:
+        fields["sent_at"] = _read_time("sent_at", fields["sent_at"])
     return StatusSignal(**fields)
 
 
@@ -135,6 +142,16 @@ def _read(arguments: tuple[object, ...], known: dict[str, type]) -> dict[str, An
         if name in known and type(value) is not known[name]:
             raise InvalidValue(name, "must be a string" if known[name] is str else "must be an integer")
     return {name: value for name, value in fields.items() if name in known}
+
+
+def _read_time(name: str, text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo:
+            return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # No time, or one that is none in UTC: the year 0.
+    raise InvalidValue(name, 'must be a time with its zone such as "2026-01-05T09:30:00Z"')
 
 
 def _read_ignorable(names: object) -> frozenset[str]:

@@ -34,6 +34,7 @@ NAMESPACES = (
     "schedule",
     "activities",
     "crash",
+    "crash-timed",
     "broken",
     "worker",
     "door",

@@ -47,6 +47,7 @@ SHIPPED = Call(
     http=200,
     shown_order=ORDER,
     shown_status="SHIPPED",
+    shown_time="2026-01-05T12:00:05Z",
     version=3,
 )
 DELIVERED = replace(

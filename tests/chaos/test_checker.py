@@ -162,6 +162,12 @@ def test_an_answer_with_another_version_than_was_made_is_found() -> None:
     assert TRUE in Hand(calls=[PLACED, replace(SHIPPED, version=2), DELIVERED]).broken()
 
 
+def test_an_answer_with_another_time_than_was_kept_is_found() -> None:
+    early = replace(SHIPPED, shown_time="2026-01-05T12:00:04.999Z")
+
+    assert TRUE in Hand(calls=[PLACED, early, DELIVERED]).broken()
+
+
 def test_a_gap_between_versions_is_found() -> None:
     run = Hand()
     assert run.row is not None
@@ -288,19 +294,26 @@ def test_a_read_beside_a_command_may_be_older() -> None:
     assert not Hand(calls=[PLACED, SHIPPED, DELIVERED, stale]).broken()
 
 
+AN_ANSWER = replace(
+    DELIVERED,
+    outcome="done",
+    http=200,
+    shown_order=ORDER,
+    shown_status="DELIVERED",
+    shown_time="2026-01-05T12:00:07Z",
+    version=4,
+)
+
+
 def test_commands_that_took_effect_against_real_time_are_found() -> None:
     late = replace(SHIPPED, sent=8.5, answered=8.9)
-    early = replace(
-        DELIVERED, outcome="done", http=200, shown_order=ORDER, shown_status="DELIVERED", version=4
-    )
+    early = replace(AN_ANSWER, sent=7.0)
 
     assert Hand(calls=[PLACED, early, late]).broken() == {REAL_TIME}
 
 
 def test_concurrent_commands_may_take_effect_either_way() -> None:
-    early = replace(
-        DELIVERED, sent=5.0, outcome="done", http=200, shown_order=ORDER, shown_status="DELIVERED", version=4
-    )
+    early = replace(AN_ANSWER, sent=5.0)
 
     assert not Hand(calls=[PLACED, early, SHIPPED]).broken()
 

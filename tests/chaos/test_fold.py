@@ -97,6 +97,16 @@ def test_a_clock_that_steps_back_does_not_make_the_history_do_so() -> None:
     assert folded(a_signal(-9, "PROCESSING", "c1", "k")).story["updated_at"] == NOON
 
 
+@pytest.mark.parametrize(
+    ("changed_at", "sent_at"), [(2, "12:00:02Z"), (2, "13:00:02+01:00"), (3, "12:00:04Z"), (0, "11:59:00Z")]
+)
+def test_a_change_has_the_time_at_which_it_was_sent(changed_at: int, sent_at: str) -> None:
+    signal = a_signal(3, "PROCESSING", "c1", "k")
+    signal.arguments[0] |= {"sent_at": f"2026-01-05T{sent_at}", "ignorable": ["sent_at"]}
+
+    assert folded(signal).story["updated_at"] == NOON + timedelta(seconds=changed_at)
+
+
 def test_a_run_that_was_carried_on_with_another_state_is_found() -> None:
     carried = {"carried": an_answer()}
     runs = [

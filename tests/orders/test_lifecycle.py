@@ -1,4 +1,5 @@
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -113,6 +114,22 @@ def test_a_clock_that_steps_back_does_not_make_the_history_do_so() -> None:
     change = lifecycle.decide(a_record(), a_change(PROCESSING), NOON - timedelta(hours=1))
 
     assert change.changed_at == NOON
+
+
+@pytest.mark.parametrize(
+    ("changed_at", "sent_at"),
+    [
+        (LATER, None),
+        (NOON + timedelta(seconds=1), NOON + timedelta(seconds=1)),
+        # A sender's clock that is behind, and one that is ahead.
+        (NOON, NOON - timedelta(hours=1)),
+        (LATER, LATER + timedelta(hours=1)),
+    ],
+)
+def test_a_change_has_the_time_at_which_it_was_sent(changed_at: datetime, sent_at: datetime | None) -> None:
+    command = replace(a_change(PROCESSING), sent_at=sent_at)
+
+    assert lifecycle.decide(a_record(), command, LATER).changed_at == changed_at
 
 
 def test_a_repeated_command_answers_as_it_did_the_first_time() -> None:

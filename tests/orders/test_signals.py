@@ -58,6 +58,18 @@ def test_an_empty_command_id_is_none() -> None:
     assert CancelSignal(command_id="").command(new_id="new").command_id == "new"
 
 
+def test_a_signal_says_when_it_was_sent_in_any_zone() -> None:
+    sent = read_status_signal(({"status": "SHIPPED", "sent_at": "2026-01-05T09:30:00.25+01:00"},))
+
+    assert str(sent.command(new_id="new").sent_at) == "2026-01-05 08:30:00.250000+00:00"
+
+
+@pytest.mark.parametrize("no_time", ["", "now", "2026-01-05T09:30:00", "0001-01-01T00:00:00+14:00"])
+def test_what_is_no_time_was_not_sent_then(no_time: str) -> None:
+    with pytest.raises(InvalidValue, match=r'^sent_at: must be a time with its zone such as "2026-'):
+        read_status_signal(({"status": "SHIPPED", "sent_at": no_time},))
+
+
 # What a later release sends to this one
 
 

@@ -1,6 +1,7 @@
 """An order in the shared system, seen through Temporal."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import pytest
@@ -36,8 +37,10 @@ class AnOrder:
         assert answer is not None
         return answer.order
 
-    async def signal(self, status: str, command_id: str | None = None) -> None:
-        signal = StatusSignal(status=status, command_id=command_id, changed_by="warehouse")
+    async def signal(
+        self, status: str, command_id: str | None = None, sent_at: datetime | None = None
+    ) -> None:
+        signal = StatusSignal(status=status, command_id=command_id, changed_by="warehouse", sent_at=sent_at)
         await self.handle.signal(OrderWorkflow.update_status, signal)
 
     async def state(self) -> OrderState:
