@@ -7,11 +7,14 @@ import sys
 import traceback
 from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from settings import ConfigurationError
 
 CONFIGURATION_EXIT_CODE = 2
+INTERRUPTED_EXIT_CODE = 128 + signal.SIGINT
+
+T = TypeVar("T")
 
 
 def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
@@ -28,7 +31,7 @@ def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
     except asyncio.CancelledError:
         leave(128 + signal.SIGTERM)  # Told to stop before the work was done.
     except KeyboardInterrupt:
-        leave(128 + signal.SIGINT)
+        leave(INTERRUPTED_EXIT_CODE)
     except Exception:  # noqa: BLE001 - the process's outermost edge: told in full, then left like the others
         traceback.print_exc()
         leave(1)
@@ -52,6 +55,14 @@ async def _until_told_to_stop(main: Callable[[], Coroutine[Any, Any, None]]) -> 
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     await main()
+
+
+async def until_told_to_stop(work: Coroutine[Any, Any, T]) -> T:
+    """What comes of the work; SIGTERM and Ctrl-C cancel it where it is, and it may tidy up then."""
+    task = asyncio.ensure_future(work)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, task.cancel)
+    return await task
 
 
 def leave(code: int) -> NoReturn:

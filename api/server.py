@@ -7,6 +7,7 @@ within bounded time and memory, and no other client notices.
 import asyncio
 import logging
 import resource
+import socket
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -349,8 +350,36 @@ class _PartingTransport:
         self.close = connection.part
 
 
-class Server(uvicorn.Server):
+class SignalledServer(uvicorn.Server):
     """A server that leaves signals to us: uvicorn would raise them anew and end with their exit code."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Capture none."""
+        yield
+
+    async def serve_until(self, stop: asyncio.Event, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the event is set, then finish the requests in hand."""
+
+        async def leave_after() -> None:
+            await stop.wait()
+            await self.leave()
+
+        leaving = asyncio.create_task(leave_after())
+        try:
+            await self.serve(sockets)
+        finally:
+            leaving.cancel()
+        if not self.started:  # The log says why.
+            sys.exit(STARTUP_FAILURE)
+
+    async def leave(self) -> None:
+        """Take no more requests."""
+        self.should_exit = True
+
+
+class Server(SignalledServer):
+    """The API's server."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
         self._app = app
@@ -371,24 +400,8 @@ class Server(uvicorn.Server):
             )
         )
 
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Capture none."""
-        yield
-
-    async def serve_until(self, stop: asyncio.Event) -> None:
-        """Serve until the event is set, then let balancers turn away, then finish the requests in hand."""
-
-        async def exit_after() -> None:
-            await stop.wait()
-            self._app.state.is_draining = True
-            await asyncio.sleep(self._drain_seconds)
-            self.should_exit = True
-
-        leaving = asyncio.create_task(exit_after())
-        try:
-            await self.serve()
-        finally:
-            leaving.cancel()
-        if not self.started:  # The log says why.
-            sys.exit(STARTUP_FAILURE)
+    async def leave(self) -> None:
+        """Let balancers turn away, then take no more requests."""
+        self._app.state.is_draining = True
+        await asyncio.sleep(self._drain_seconds)
+        await super().leave()

@@ -9,8 +9,7 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from itertools import groupby
@@ -26,6 +25,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 import process
+from api.server import SignalledServer
 from logs import configure_logs
 from settings import ConfigurationError, Settings, load_settings
 
@@ -47,9 +47,9 @@ ORDER BY created_at DESC, o.id DESC, position
 """
 
 
-def server_config(app: ASGIApp | str, **options: Any) -> uvicorn.Config:  # noqa: ANN401 - uvicorn's own
-    """How uvicorn serves: on httptools (and, as every process here, on uvloop), without an access log."""
-    return uvicorn.Config(
+async def serve_app(app: ASGIApp, listening: socket.socket, stop: asyncio.Event) -> None:
+    """Serve until the event is set: on httptools and, as every process here, on uvloop; without a log."""
+    config = uvicorn.Config(
         app,
         loop="uvloop",
         http="httptools",
@@ -59,33 +59,8 @@ def server_config(app: ASGIApp | str, **options: Any) -> uvicorn.Config:  # noqa
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=10,
-        **options,
     )
-
-
-class Server(uvicorn.Server):
-    """uvicorn on a socket that listens already.
-
-    Signals are left to the process; uvicorn would raise them anew and end with their exit code.
-    """
-
-    def __init__(self, app: ASGIApp, listening: socket.socket) -> None:
-        self._listening = listening
-        super().__init__(server_config(app))
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Capture none."""
-        yield
-
-    async def serve_until(self, stop: asyncio.Event) -> None:
-        """Serve until the event is set, then finish the requests in hand."""
-
-        async def exit_after() -> None:
-            await stop.wait()
-            self.should_exit = True
-
-        await asyncio.gather(self.serve([self._listening]), exit_after())
+    await SignalledServer(config).serve_until(stop, [listening])
 
 
 def listen(port: int) -> socket.socket:
@@ -191,7 +166,7 @@ async def serve(port: int) -> None:
     listening = listen(port)
     async with await connect_pool(settings) as pool:
         say_serving("bare", listening)
-        await Server(create_app(pool), listening).serve_until(stop)
+        await serve_app(create_app(pool), listening, stop)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,12 +10,10 @@ something does not work or is far off.
 """
 
 import argparse
-import asyncio
 import random
-import signal
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,23 +21,22 @@ from pathlib import Path
 from uuid import UUID
 
 import aiohttp
-from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 
 import process
-from benchmarks.bench_report import Life, Measured, Report, broken, life_of, table_of, versions, write
+from benchmarks import command
+from benchmarks.bench_figures import Life, Measured, Report, broken, life_of
+from benchmarks.bench_report import table_of, write
 from benchmarks.floor import CHANGES, Floor
 from benchmarks.latency import LAPTOP_AND_MICE
+from benchmarks.progress import Progress
 from benchmarks.rig import Rig
-from chaos.progress import Progress
-from embedded.child import EmbeddedError
-from load.calls import CannotLoad, orders_at
+from load.calls import orders_at
 from load.engine import CallFailed, Choose, Operation, run
 from orders.names import workflow_id
 from orders.status import OrderStatus
 from settings import ROOT
 
-FAILED, CANNOT_MEASURE, INTERRUPTED = 1, 2, 130
 ROUNDS, SECONDS, SHORT_SECONDS = 5, 6.0, 1.5
 SEED = 7
 CLIENTS = 16
@@ -215,7 +212,7 @@ async def measure(rounds: int, seconds: float, progress: Progress) -> Report:
             rounds=rounds,
             measured=measured,
             lives=lives,
-            versions=await versions(rig.client, rig.settings.require_database_url()),
+            versions=await rig.versions(),
         )
 
 
@@ -266,18 +263,13 @@ def main() -> int:
     if asked.rounds < 1 or asked.seconds <= 0:
         parser.error("--rounds and --seconds must be more than 0")
     progress = Progress()
-    try:
-        rounds, seconds = (1, SHORT_SECONDS) if asked.short else (asked.rounds, asked.seconds)
-        report = asyncio.run(_until_told_to_stop(measure(rounds, seconds, progress)))
-    except CallFailed as failure:
-        sys.stderr.write(f"bench: {failure}\n")
-        return FAILED
-    except (EmbeddedError, CannotLoad, SQLAlchemyError, OSError) as error:
-        sys.stderr.write(f"bench: {str(error).splitlines()[0]}\n")
-        return CANNOT_MEASURE
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        progress.say("interrupted; everything is stopped and removed")
-        return INTERRUPTED
+    return command.run("bench", bench(asked, progress), progress)
+
+
+async def bench(asked: argparse.Namespace, progress: Progress) -> int:
+    """Measure, and tell; 1 when the short form finds what must be broken."""
+    rounds, seconds = (1, SHORT_SECONDS) if asked.short else (asked.rounds, asked.seconds)
+    report = await measure(rounds, seconds, progress)
     sys.stdout.write(table_of(report))
     if not asked.short:
         write(asked.out, report, f"scripts/bench --rounds {rounds} --seconds {seconds:g}")
@@ -286,15 +278,7 @@ def main() -> int:
     far_off = broken(report)
     for line in far_off:
         sys.stderr.write(f"bench: {line}\n")
-    return FAILED if far_off else 0
-
-
-async def _until_told_to_stop(measuring: Coroutine[None, None, Report]) -> Report:
-    """Measure; SIGTERM and Ctrl-C end it where it is."""
-    task = asyncio.ensure_future(measuring)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    return await task
+    return command.FAILED if far_off else 0
 
 
 if __name__ == "__main__":

@@ -18,138 +18,38 @@ from decimal import Decimal
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from sqlalchemy import (
     ColumnElement,
-    DateTime,
-    ForeignKey,
-    Index,
-    Numeric,
     Select,
-    Text,
-    UniqueConstraint,
     bindparam,
     func,
     insert,
-    inspect,
     literal,
     select,
     tuple_,
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
-from sqlalchemy.orm import DeclarativeBase, Mapped, joinedload, mapped_column, relationship
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.orm import joinedload
 from uuid_utils.compat import uuid7
-from uvicorn.supervisors import Multiprocess
 
 import process
 from api.schemas import Health, OrderHistory, OrderPage, OrderView
-from benchmarks.bare import Server, listen, say_serving, server_config
-from database import tables
+from benchmarks.bare import listen, say_serving, serve_app
+from benchmarks.crud_tables import Change, Item, Order, create_tables
 from database.engine import create_engine
 from logs import configure_logs
 from orders.errors import InvalidTransition, OrderNotFound
-from orders.status import TRANSITIONS, OrderStatus
-from settings import ConfigurationError, load_settings
+from orders.status import OrderStatus
+from settings import load_settings
 
 logger = logging.getLogger("benchmarks.crud")
-
-# What is kept.
-
-
-class Base(DeclarativeBase):
-    """The tables; their names are not the product's, so that neither is taken for the other."""
-
-    type_annotation_map = {str: Text, datetime: DateTime(timezone=True), Decimal: Numeric}  # noqa: RUF012
-
-
-class Item(Base):
-    """One line of an order."""
-
-    __tablename__ = "crud_items"
-    __table_args__ = (UniqueConstraint("order_id", "position"),)
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    order_id: Mapped[UUID] = mapped_column(ForeignKey("crud_orders.id"))
-    position: Mapped[int]
-    product_id: Mapped[str]
-    quantity: Mapped[int]
-    unit_price: Mapped[Decimal]
-
-
-class Change(Base):
-    """One transition of an order, its placing included."""
-
-    __tablename__ = "crud_history"
-    __table_args__ = (UniqueConstraint("order_id", "version"),)
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    order_id: Mapped[UUID] = mapped_column(ForeignKey("crud_orders.id"))
-    version: Mapped[int]
-    old_status: Mapped[str | None]
-    new_status: Mapped[str]
-    changed_at: Mapped[datetime]
-    changed_by: Mapped[str]
-    reason: Mapped[str | None]
-
-    @property
-    def command_id(self) -> str:
-        """What the product calls the command; here, every request is another one."""
-        return str(self.id)
-
-
-class Order(Base):
-    """An order as it stands."""
-
-    __tablename__ = "crud_orders"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    customer_id: Mapped[str]
-    status: Mapped[str]
-    currency: Mapped[str]
-    total_amount: Mapped[Decimal]
-    version: Mapped[int]
-    created_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
-    items: Mapped[list[Item]] = relationship(order_by=Item.position, lazy="raise")
-    history: Mapped[list[Change]] = relationship(lazy="raise")
-
-    @property
-    def allowed_transitions(self) -> tuple[OrderStatus, ...]:
-        """Every status that the order may move to next."""
-        return TRANSITIONS[OrderStatus(self.status)]
-
-
-Index(None, Order.created_at, Order.id)
-Index(None, Order.status, Order.created_at, Order.id)
-Index(None, Order.customer_id, Order.created_at, Order.id)
-
-
-async def create_tables(engine: AsyncEngine) -> None:
-    """Create what is missing.
-
-    Raises:
-        ConfigurationError: the database cannot be reached, or is the product's.
-    """
-    try:
-        async with engine.connect() as connection:
-            there = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
-            if theirs := sorted(there & tables.metadata.tables.keys()):
-                raise ConfigurationError(
-                    f"DATABASE_URL: that database is the product's: it has {', '.join(theirs)}"
-                )
-            await connection.run_sync(Base.metadata.create_all)
-    except (OSError, SQLAlchemyError) as error:
-        reason = str(getattr(error, "orig", error)).partition("\n")[0]
-        raise ConfigurationError(f"DATABASE_URL: {reason}") from None
-    finally:
-        await engine.dispose()
-
 
 # What is asked and answered. The answers are the product's.
 
@@ -420,43 +320,20 @@ async def _refuse(status: HTTPStatus, _: Request, error: Exception) -> JSONRespo
     return JSONResponse({"detail": str(error)}, status_code=status)
 
 
-class _Processes(Multiprocess):
-    """uvicorn's processes on one socket; it says when all of them serve."""
-
-    def init_processes(self) -> None:
-        """Start them."""
-        super().init_processes()
-        if all(child.wait_until_ready(_START_SECONDS, self.should_exit) for child in self.processes):
-            say_serving("crud", self.sockets[0])
-
-
-_START_SECONDS = 30.0
-
-
-async def serve(port: int, processes: int) -> None:
+async def serve(port: int) -> None:
     """Create the tables, and serve until SIGTERM or Ctrl-C."""
     stop = process.stop_requested()
-    with listen(port) as listening:
-        await create_tables(create_engine(load_settings(), application_name="crud"))
-        if processes == 1:
-            server = Server(create_app(), listening)
-            say_serving("crud", listening)
-            await server.serve_until(stop)
-        else:
-            config = server_config("benchmarks.crud:create_app", factory=True, workers=processes)
-            # It blocks this loop, in which nothing else runs.
-            _Processes(config, [listening]).run()
+    listening = listen(port)
+    await create_tables(create_engine(load_settings(), application_name="crud"))
+    say_serving("crud", listening)
+    await serve_app(create_app(), listening, stop)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and the environment, and serve."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.crud", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--processes", type=int, default=1, help="which share the port (default 1)")
-    options = parser.parse_args(arguments)
-    if options.processes < 1:
-        parser.error("--processes: must be at least 1")
-    process.run("crud", partial(serve, options.port, options.processes))
+    process.run("crud", partial(serve, parser.parse_args(arguments).port))
 
 
 if __name__ == "__main__":

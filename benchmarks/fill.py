@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import process
 from activities.promotion import PROMOTED_BY
-from chaos.progress import Progress
+from benchmarks.progress import Progress
 from database.engine import DatabaseUnavailable, connected, create_engine
 from database.projection import Row, rows_of
 from database.tables import order_items, order_status_history, orders

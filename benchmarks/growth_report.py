@@ -9,7 +9,8 @@ from statistics import linear_regression, median
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmarks.plots import SETTINGS, machine, packages, svg
+from benchmarks.machine import commit, machine, packages
+from benchmarks.plots import SETTINGS, svg
 from settings import Settings
 
 SWEEP_SECONDS = 300.0
@@ -190,6 +191,7 @@ are not private.
 | | |
 |---|---|
 | machine | {machine()} |
+| this repository | {commit()} |
 | servers | {report.servers} |
 | packages | {packages("temporalio", "fastapi", "uvicorn", "sqlalchemy", "asyncpg", "aiohttp")} |
 

@@ -17,9 +17,10 @@ from typing import Self
 
 import asyncpg
 import psutil
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from temporalio.client import Client
 
+from benchmarks.machine import servers
 from connection import DATA_CONVERTER
 from database.migrate import migrate
 from embedded.child import Program, free_port, running
@@ -124,13 +125,17 @@ class Rig:
 
     async def create_database(self, name: str) -> str:
         """Create a database beside the product's; its URL."""
-        url = make_url(self.settings.require_database_url()).set(drivername="postgresql")
+        url = self._database_url()
         admin = await asyncpg.connect(url.render_as_string(hide_password=False))
         try:
             await admin.execute(f'CREATE DATABASE "{name}"')
         finally:
             await admin.close()
         return url.set(database=name).render_as_string(hide_password=False)
+
+    def _database_url(self) -> URL:
+        """As asyncpg takes it."""
+        return make_url(self.settings.require_database_url()).set(drivername="postgresql")
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -142,8 +147,18 @@ class Rig:
             "TEMPORAL_ADDRESS": self.temporal_address,
             "DATABASE_URL": self.settings.require_database_url(),
             "ORDERS_RATE_LIMIT": "100000000",
+            # The scheduler in crud's process would promote in the middle of a measurement.
+            "ORDERS_PROMOTION_INTERVAL": "86400",
             "LOG_LEVEL": "WARNING",
         }
+
+    async def versions(self) -> str:
+        """The versions of the servers."""
+        connection = await asyncpg.connect(self._database_url().render_as_string(hide_password=False))
+        try:
+            return await servers(self.client, connection)
+        finally:
+            await connection.close()
 
     def cpu_seconds(self) -> dict[str, float]:
         """What each program has used so far, its children included."""

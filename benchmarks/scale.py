@@ -10,34 +10,24 @@ import asyncio
 import contextlib
 import http.client
 import json
-import os
 import random
-import shutil
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import process
+from benchmarks import command
+from benchmarks.command import CannotMeasure
 from benchmarks.fill import MOST_ORDERS, Shop, fill
+from benchmarks.progress import Progress
+from benchmarks.rig import Rig
 from benchmarks.scale_calls import Call, calls_of, plans_of
 from benchmarks.scale_report import Measured, Waits, write
-from chaos.progress import Progress
-from database.engine import DatabaseUnavailable, create_engine
-from database.migrate import migrate
-from embedded.child import EmbeddedError, Program, free_port, running
-from embedded.postgres import prepare_postgres
-from embedded.stack import api_is_ready
-from embedded.temporal import prepare_temporal
-from orders.names import SEARCH_ATTRIBUTES
+from database.engine import create_engine
 from settings import ROOT, Settings
 
 SIZES = "1000,10000,100000,1000000"
@@ -45,36 +35,28 @@ ROUNDS = 250
 WARM_UP = 10
 SEED = 7
 FEWEST_ORDERS = 100
-CANNOT_MEASURE, INTERRUPTED = 2, 130
 
 
-class CannotMeasure(Exception):  # noqa: N818 - the name is the fact
-    """The API answers what was not expected; the message is one line."""
-
-
-async def measure_all(asked: argparse.Namespace, progress: Progress) -> None:
-    """Measure every size, and write the report.
+async def measure_all(asked: argparse.Namespace, progress: Progress) -> int:
+    """Measure every size, and write the report; 0.
 
     Raises:
         EmbeddedError, CannotMeasure, OSError: it cannot be done.
     """
     measured = []
-    temporal = prepare_temporal(free_port(), search_attributes=SEARCH_ATTRIBUTES)
-    async with running(temporal.program):
-        for size in asked.sizes:
-            is_last = size == asked.sizes[-1]
-            measured.append(await _measure(size, temporal.address, asked.rounds, progress, plans=is_last))
-    command = f"python -m benchmarks.scale --sizes {','.join(map(str, asked.sizes))} --rounds {asked.rounds}"
-    missed = write(asked.out, measured, command)
+    for size in asked.sizes:
+        is_last = size == asked.sizes[-1]
+        measured.append(await _measure(size, asked.rounds, progress, plans=is_last))
+    sizes = ",".join(map(str, asked.sizes))
+    missed = write(asked.out, measured, f"python -m benchmarks.scale --sizes {sizes} --rounds {asked.rounds}")
     progress.say(f"{asked.out} is written; {len(missed)} of the calls miss their target")
     for line in missed:
         progress.say(line)
+    return 0
 
 
-async def _measure(
-    size: int, temporal_address: str, rounds: int, progress: Progress, *, plans: bool
-) -> Measured:
-    async with _database() as settings, _engine(settings) as engine:
+async def _measure(size: int, rounds: int, progress: Progress, *, plans: bool) -> Measured:
+    async with Rig.started() as rig, _engine(rig.settings) as engine:
         progress.say(f"{size:,} orders")
         began = time.monotonic()
         await fill(engine, Shop(size, SEED), progress)
@@ -86,8 +68,8 @@ async def _measure(
             used = (
                 await connection.execute(text("SELECT pg_database_size(current_database())"))
             ).scalar_one()
-        async with _api(settings, temporal_address) as port:
-            waits = await asyncio.to_thread(_ask, port, calls, rounds, progress)
+        address = (await rig.start_api()).removeprefix("http://")
+        waits = await asyncio.to_thread(_ask, address, calls, rounds, progress)
         return Measured(
             orders=size,
             fill_seconds=seconds,
@@ -99,62 +81,21 @@ async def _measure(
 
 
 @contextlib.asynccontextmanager
-async def _database() -> AsyncIterator[Settings]:
-    """A migrated database on a server of its own, gone when the block ends."""
-    with TemporaryDirectory(prefix="orders-scale-", ignore_cleanup_errors=True) as name:
-        # PostgreSQL's own user must get in, when root runs this.
-        os.chmod(name, 0o711)  # noqa: S103, PTH101 - a Path's would count as blocking
-        postgres = await asyncio.to_thread(prepare_postgres, Path(name), free_port())
-        try:
-            async with running(postgres.program):
-                # One connection, because what PostgreSQL knows of a prepared statement is the connection's.
-                pool = {"database_pool_size": 1}
-                settings = Settings.model_validate({"DATABASE_URL": postgres.url, **pool})
-                await asyncio.to_thread(migrate, settings.require_database_url())
-                yield settings
-        finally:
-            # Elsewhere, where PostgreSQL's user cannot enter the temporary folder.
-            shutil.rmtree(postgres.folder.parent)
-
-
-@contextlib.asynccontextmanager
 async def _engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(settings, application_name="scale")
+    """The application's own pool; of one, because what PostgreSQL knows of a statement is a connection's."""
+    one = settings.model_copy(update={"database_pool_size": 1})
+    engine = create_engine(one, application_name="scale")
     try:
         yield engine
     finally:
         await engine.dispose()
 
 
-@contextlib.asynccontextmanager
-async def _api(settings: Settings, temporal_address: str) -> AsyncIterator[int]:
-    """The API's own process, as usual but for the limit of calls and the log of each; its port."""
-    port = free_port()
-    program = Program(
-        name="api",
-        command=(sys.executable, "-m", "api"),
-        environment={
-            "PATH": os.environ["PATH"],
-            "PYTHON_DOTENV_DISABLED": "1",
-            "TEMPORAL_CONFIG_FILE": os.devnull,
-            "TEMPORAL_ADDRESS": temporal_address,
-            "DATABASE_URL": settings.require_database_url(),
-            "ORDERS_API_PORT": str(port),
-            "ORDERS_RATE_LIMIT": "100000000",
-            "LOG_LEVEL": "WARNING",
-        },
-        folder=ROOT,
-        answers=partial(api_is_ready, "127.0.0.1", port),
-    )
-    async with running(program):
-        yield port
-
-
-def _ask(port: int, calls: Sequence[Call], rounds: int, progress: Progress) -> Waits:
+def _ask(address: str, calls: Sequence[Call], rounds: int, progress: Progress) -> Waits:
     """Every call in every round; milliseconds from the sending of a call to the last byte of its answer."""
     waits: Waits = {(call.kind, call.name): [] for call in calls}
     chance = random.Random(SEED)  # noqa: S311 - an order by chance, and the same the next time
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+    with contextlib.closing(http.client.HTTPConnection(address, timeout=60)) as connection:
         for number in range(-min(WARM_UP, rounds), rounds):
             for call in chance.sample(calls, len(calls)):
                 path = call.paths[number % len(call.paths)]
@@ -186,23 +127,7 @@ def main() -> int:
     """Run as the command line says: 0 when the report is written, 2 when it cannot be, 130 after Ctrl-C."""
     asked = parse()
     progress = Progress()
-    try:
-        asyncio.run(_until_told_to_stop(asked, progress))
-    except (EmbeddedError, CannotMeasure, DatabaseUnavailable, SQLAlchemyError, OSError) as error:
-        sys.stderr.write(f"scale: {str(error).splitlines()[0]}\n")
-        return CANNOT_MEASURE
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        progress.say("interrupted; everything is stopped and removed")
-        return INTERRUPTED
-    return 0
-
-
-async def _until_told_to_stop(asked: argparse.Namespace, progress: Progress) -> None:
-    """Measure; SIGTERM and Ctrl-C end it where it is."""
-    task = asyncio.ensure_future(measure_all(asked, progress))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    await task
+    return command.run("scale", measure_all(asked, progress), progress)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmarks.plots import SETTINGS, machine, packages, svg
+from benchmarks.machine import commit, machine, packages
+from benchmarks.plots import SETTINGS, svg
 from benchmarks.scale_calls import BY_CURSOR, BY_PAGE, LIMIT, ONE
 
 Waits = dict[tuple[str, str], list[float]]
@@ -146,6 +147,7 @@ byte of its answer; pages have {LIMIT} orders.
 | | |
 |---|---|
 | machine | {machine()} |
+| this repository | {commit()} |
 | versions | PostgreSQL {last.postgres}, {packages("fastapi", "uvicorn", "sqlalchemy", "asyncpg")} |
 
 | orders | database | filled in |

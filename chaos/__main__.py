@@ -2,23 +2,22 @@
 
 import argparse
 import asyncio
-import signal
 import sys
 import tempfile
 import traceback
 from pathlib import Path
 
 import process
+from benchmarks.progress import Progress
 from chaos.mutants import MUTANTS
 from chaos.nemesis import DECK, KINDS
-from chaos.progress import Progress
-from chaos.report import Result, write
+from chaos.report import write
 from chaos.run import Wanted, new_seed, run
 from embedded.child import EmbeddedError
 
 SHORT = {"faults": len(DECK), "commands": 300}
 LONG = {"faults": 110, "commands": 10_000}
-CANNOT_RUN, INTERRUPTED = 2, 130
+CANNOT_RUN = 2
 
 
 def main() -> int:
@@ -48,13 +47,13 @@ def main() -> int:
     folder = asked.keep or Path(tempfile.mkdtemp(prefix=f"orders-chaos-{wanted.seed}-"))
     progress = Progress()
     try:
-        result = asyncio.run(_until_told_to_stop(wanted, folder, progress))
+        result = asyncio.run(process.until_told_to_stop(run(wanted, folder, progress)))
     except (EmbeddedError, OSError) as error:
         sys.stderr.write(f"chaos: {error}\n")
         return CANNOT_RUN
     except (asyncio.CancelledError, KeyboardInterrupt):
         progress.say("interrupted; everything is stopped")
-        return INTERRUPTED
+        return process.INTERRUPTED_EXIT_CODE
     except Exception:  # noqa: BLE001 - the process's outermost edge: 1 would say that a promise was broken
         traceback.print_exc()
         return CANNOT_RUN
@@ -80,14 +79,6 @@ def _folder(text: str) -> Path:
     if not folder.is_dir() or any(folder.glob("*.jsonl")):
         raise ValueError
     return folder
-
-
-async def _until_told_to_stop(wanted: Wanted, folder: Path, progress: Progress) -> Result:
-    """Run; SIGTERM and Ctrl-C end it where it is, with everything stopped."""
-    task = asyncio.ensure_future(run(wanted, folder, progress))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    return await task
 
 
 if __name__ == "__main__":

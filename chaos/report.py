@@ -1,15 +1,9 @@
 """The report of a run, as Markdown."""
 
-import importlib.metadata
-import os
-import platform
-import subprocess
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 
-import psutil
-
+from benchmarks.machine import commit, machine, packages
 from chaos.finding import Finding
 from chaos.journal import Record
 from chaos.order_in_time import faults_with_success
@@ -41,7 +35,7 @@ class Result:
     restarts: dict[str, int]
     load_seconds: float
     all_seconds: float
-    servers: dict[str, str]
+    servers: str
 
     @property
     def violations(self) -> int:
@@ -119,7 +113,10 @@ def write(result: Result) -> str:
         "",
         "## Machine and versions",
         "",
-        *(f"- {line}" for line in _machine(result.servers)),
+        f"- {machine()}",
+        f"- {result.servers}",
+        f"- {packages('temporalio', 'fastapi', 'sqlalchemy', 'asyncpg')}",
+        f"- this repository at {commit()}",
         "",
     ]
     return "\n".join(lines)
@@ -197,39 +194,3 @@ def _calls(record: Record) -> list[str]:
 
 def _counted(counter: Counter[str]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counter.most_common()) or "none"
-
-
-def _machine(servers: dict[str, str]) -> list[str]:
-    memory = psutil.virtual_memory().total / 2**30
-    packages = ("temporalio", "fastapi", "sqlalchemy", "asyncpg")
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
-    return [
-        f"{_processor()}, {os.cpu_count()} processors, {memory:.0f} GiB",
-        f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        ", ".join(f"{name} {version}" for name, version in servers.items()),
-        ", ".join(versions),
-        f"this repository at {_commit()}",
-    ]
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        here = Path(__file__).parent
-        done = subprocess.run(  # noqa: S603 - the command is written here
-            ["git", *arguments],  # noqa: S607 - whichever git there is
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout.strip()
-
-    changed = " with changes" if git("status", "--porcelain") else ""
-    return (git("rev-parse", "--short", "HEAD") or "no commit") + changed

@@ -13,10 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import asyncpg
-from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client as Temporal
 from temporalio.client import WorkflowHistory
 
+from benchmarks.machine import servers
+from benchmarks.progress import Progress
 from chaos.calls import Caller
 from chaos.checker import check
 from chaos.clients import Client, Market
@@ -26,7 +27,6 @@ from chaos.journal import Journal, Record, read_entries
 from chaos.nemesis import KINDS, Nemesis, plan
 from chaos.observer import observe
 from chaos.order_in_time import check_time, observe_reads
-from chaos.progress import Progress
 from chaos.quiet import Quiet, until_quiet
 from chaos.replay import replay
 from chaos.report import Result
@@ -74,7 +74,7 @@ async def run(wanted: Wanted, folder: Path, progress: Progress) -> Result:
         known = {call.shown_order for call in record.calls if call.shown_order}
         orders = await gather(client, stack.database_url, known)
         sweeps = await gather_sweeps(client)
-        servers = await _servers(stack, client)
+        versions = await _versions(stack, client)
         starts = {name: process.starts for name, process in stack.processes.items()}
     progress.say(f"judging {len(orders)} orders")
     findings = check(record, orders) + check_time(record, orders, quiet)
@@ -94,7 +94,7 @@ async def run(wanted: Wanted, folder: Path, progress: Progress) -> Result:
         restarts=starts,
         load_seconds=load_seconds,
         all_seconds=time.monotonic() - began,
-        servers=servers,
+        servers=versions,
     )
 
 
@@ -125,7 +125,13 @@ async def _drive(wanted: Wanted, stack: Stack, client: Temporal, folder: Path, p
         for fault in plan(wanted.seed, wanted.kinds):
             if fault.number > wanted.faults and len(market.commands) >= wanted.commands:
                 break
-            progress.show(fault.number, wanted.faults, len(market.commands), wanted.commands, fault)
+            sent = len(market.commands)
+            share = min(fault.number / wanted.faults, sent / wanted.commands, 1.0)
+            progress.show(
+                share,
+                f"fault {fault.number} of {wanted.faults}, {sent} of {wanted.commands} commands: "
+                f"{fault.kind}, {fault.target}, {fault.lasts:g} s",
+            )
             await nemesis.strike(fault)
         stop.set()
 
@@ -169,15 +175,12 @@ def _keep_evidence(findings: list[Finding], orders: dict[str, OrderEvidence], fo
                 (folder / f"order-{order.id}-{number}.json").write_text(history.to_json())
 
 
-async def _servers(stack: Stack, client: Temporal) -> dict[str, str]:
+async def _versions(stack: Stack, client: Temporal) -> str:
     connection = await asyncpg.connect(stack.database_url, ssl=False)
     try:
-        postgres = await connection.fetchval("SHOW server_version")
-        fsync = await connection.fetchval("SHOW fsync")
+        return await servers(client, connection)
     finally:
         await connection.close()
-    temporal = await client.workflow_service.get_system_info(GetSystemInfoRequest())
-    return {"PostgreSQL": f"{postgres} (fsync {fsync})", "Temporal server": temporal.server_version}
 
 
 def new_seed() -> int:

@@ -5,17 +5,8 @@ from collections.abc import Mapping
 import pytest
 from temporalio.client import WorkflowHistory
 
-from benchmarks.bench_report import (
-    ROWS,
-    Life,
-    Measured,
-    Report,
-    broken,
-    cpu_of_a_call,
-    life_of,
-    table_of,
-    write,
-)
+from benchmarks.bench_figures import ROWS, Life, Measured, Report, broken, cpu_of_a_call, life_of
+from benchmarks.bench_report import table_of, write
 from tests.workflows.record_histories import HISTORIES
 
 # What each contender takes for a call, in seconds.

@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import httpx2
-import psutil
 import pytest
 
 from database.projection import project
@@ -258,19 +257,6 @@ async def test_orders_outlive_the_process(database: str, http: httpx2.AsyncClien
         assert await read(another, order) == order
 
 
-async def test_several_processes_share_a_port_and_leave_together(database: str) -> None:
-    async with serving("crud", "--processes", "2", DATABASE_URL=database) as (peer, http):
-        order = await place(http)
-        assert await read(http, order) == order
-        children = psutil.Process(peer.child.pid).children()
-        servers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-        assert await peer.asked_to_stop() == 0
-
-    assert len(peer.log) == 1
-    assert [server.is_running() for server in servers] == [False, False]
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_it_leaves_when_it_is_asked_to(database: str, number: signal.Signals) -> None:
     async with serving("crud", DATABASE_URL=database) as (peer, _):
@@ -301,7 +287,3 @@ async def test_a_database_that_does_not_exist_is_one_line(database: str) -> None
     line = await refusal(DATABASE_URL=f"{database.removesuffix(name)}/missing")
 
     assert line == 'crud: DATABASE_URL: database "missing" does not exist'
-
-
-async def test_no_process_is_not_enough() -> None:
-    assert (await refusal("--processes", "0")).endswith("error: --processes: must be at least 1")

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.growth import CannotMeasure, Watch, _check
+from benchmarks.command import CannotMeasure
+from benchmarks.growth_parts import Watch, check
 from benchmarks.growth_report import (
     MIB,
     Cache,
@@ -122,7 +123,7 @@ async def test_calls_that_fail_end_the_measurement() -> None:
     with pytest.raises(
         CannotMeasure, match=r"^3 calls failed, the first of them: 500 Internal Server Error$"
     ):
-        _check(result)
+        check(result)
 
 
 def a_sweep(*private: int, seconds: float = 100.0) -> Swept:

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.scale import CannotMeasure, check, parse
+from benchmarks.command import CannotMeasure
+from benchmarks.scale import check, parse
 from benchmarks.scale_calls import BY_CURSOR, BY_PAGE, Call
 from benchmarks.scale_report import Measured, plot, write
 from tests.processes import started

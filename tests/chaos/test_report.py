@@ -25,7 +25,7 @@ def a_result(run: Hand) -> Result:
         restarts={"postgres": 2},
         load_seconds=10.0,
         all_seconds=20.0,
-        servers={"PostgreSQL": "18.6"},
+        servers="PostgreSQL 18.6",
     )
 
 

@@ -3,8 +3,6 @@
 import sys
 import time
 
-from chaos.nemesis import Fault
-
 WIDTH = 24
 LINE_EVERY_SECONDS = 10.0
 
@@ -21,17 +19,12 @@ class Progress:
         """Tell a step."""
         self._write(text, passing=False)
 
-    def show(self, faults: int, most_faults: int, commands: int, most_commands: int, fault: Fault) -> None:
-        """Tell how far the load is, and what comes next."""
-        share = min(faults / max(1, most_faults), commands / max(1, most_commands), 1.0)
-        counts = f"fault {faults} of {most_faults}, {commands} of {most_commands} commands"
-        self._pass(share, f"{counts}: {fault.kind}, {fault.target}, {fault.lasts:g} s")
-
     def count(self, what: str, done: int, of: int) -> None:
         """Tell how far a count is."""
-        self._pass(done / max(1, of), f"{what} {done} of {of}")
+        self.show(done / max(1, of), f"{what} {done} of {of}")
 
-    def _pass(self, share: float, text: str) -> None:
+    def show(self, share: float, text: str) -> None:
+        """Tell how far it is, as a share of 1 and in words."""
         if self._is_terminal:
             bar = "█" * round(share * WIDTH)
             self._write(f"{bar:░<{WIDTH}} {text}", passing=True)
