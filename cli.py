@@ -196,7 +196,7 @@ def load(  # noqa: PLR0913 - each is an option of the command
     key: Annotated[
         str | None, typer.Option(envvar="ORDERS_API_KEY", help="An API key, where the API asks for one.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same calls.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same calls.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
 ) -> None:
     """Put a load on any deployment and measure its answers. It CREATES and moves orders, which stay.
@@ -207,7 +207,7 @@ def load(  # noqa: PLR0913 - each is an option of the command
     """
     import process
     from load.calls import CannotLoad
-    from load.command import DEFAULT_CLIENTS, Asked, parse_mix, put_load
+    from load.command import Asked, parse_mix, put_load
     from settings import load_settings
 
     with _leaving(CannotLoad):
@@ -215,7 +215,7 @@ def load(  # noqa: PLR0913 - each is an option of the command
         asked = Asked(
             api=api_url or f"http://{settings.api_host}:{settings.api_port}",
             rate_per_second=rate,
-            clients=DEFAULT_CLIENTS if rate is None and clients is None else clients,
+            clients=clients,
             duration_seconds=duration,
             mix=parse_mix(mix),
             seed=seed,

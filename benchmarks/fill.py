@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from itertools import accumulate
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import asyncpg
@@ -227,7 +227,7 @@ async def main(asked: argparse.Namespace) -> None:
         process.leave(128 + signal.SIGINT)
 
 
-def _refuse(reason: str) -> None:
+def _refuse(reason: str) -> NoReturn:
     sys.stderr.write(f"fill: {reason.splitlines()[0]}\n")
     process.leave(1)
 

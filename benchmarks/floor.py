@@ -19,9 +19,6 @@ with workflow.unsafe.imports_passed_through():
 
     from temporalio.client import Client, WithStartWorkflowOperation
     from temporalio.common import (
-        SearchAttributeKey,
-        SearchAttributePair,
-        TypedSearchAttributes,
         WorkflowIDConflictPolicy,
         WorkflowIDReusePolicy,
     )
@@ -33,19 +30,17 @@ with workflow.unsafe.imports_passed_through():
     from benchmarks.latency import LAPTOP_AND_MICE
     from connection import connect
     from logs import configure_logs
-    from orders.names import CUSTOMER_ATTRIBUTE, STATUS_ATTRIBUTE
     from orders.signals import StatusSignal
     from orders.status import OrderStatus
     from settings import Settings, load_settings
     from worker import worker_options
+    from workflows.attributes import attributes_of
     from workflows.state import OrderInput
 
 QUEUE = "floor"
 CHANGES = (OrderStatus.PROCESSING, OrderStatus.SHIPPED, OrderStatus.DELIVERED)
 
 _CALLER = "api"
-_CUSTOMER = SearchAttributeKey.for_keyword(CUSTOMER_ATTRIBUTE)
-_STATUS = SearchAttributeKey.for_keyword(STATUS_ATTRIBUTE)
 
 
 @workflow.defn
@@ -114,19 +109,15 @@ class Floor:
 
 
 def _an_order() -> tuple[OrderInput, dict[str, Any]]:
-    """An order, and how the API would start its workflow (see `Dispatcher.place`)."""
+    """An order, and how the API would start its workflow (see `workflows.client.start_order`)."""
     body = NewOrderBody.model_validate(LAPTOP_AND_MICE)
     place = body.command(uuid7(), placed_by=_CALLER, request_id=str(uuid4()))
-    attributes = [
-        SearchAttributePair(_CUSTOMER, place.customer_id),
-        SearchAttributePair(_STATUS, OrderStatus.PENDING.value),
-    ]
     options = {
         "id": f"floor-{place.order_id}",
         "task_queue": QUEUE,
         "id_conflict_policy": WorkflowIDConflictPolicy.FAIL,
         "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
-        "search_attributes": TypedSearchAttributes(attributes),
+        "search_attributes": attributes_of(place.customer_id, OrderStatus.PENDING),
     }
     return OrderInput(place=place), options
 

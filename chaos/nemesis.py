@@ -8,39 +8,24 @@ from typing import TypeVar
 
 from chaos.journal import Journal
 from chaos.proxy import Line
-from chaos.stack import Stack
+from chaos.stack import APIS, PROGRAMS, SERVERS, Stack
 
-# The four kinds of processes; each is killed before any is killed again.
-WORKERS = ("worker-1", "worker-2", "promotion")
-APIS = ("api-1", "api-2")
+WORKERS = tuple(name for name in PROGRAMS if name not in APIS)
 LINES = (
-    "worker-1 to postgres",
-    "worker-2 to postgres",
-    "promotion to postgres",
-    "api-1 to postgres",
-    "api-2 to postgres",
-    "worker-1 to temporal",
-    "worker-2 to temporal",
-    "promotion to temporal",
-    "api-1 to temporal",
-    "api-2 to temporal",
-    "clients to api-1",
-    "clients to api-2",
-    "all to postgres",
-    "all to temporal",
+    *(f"{name} to {server}" for server in SERVERS for name in PROGRAMS),
+    *(f"clients to {name}" for name in APIS),
+    *(f"all to {server}" for server in SERVERS),
 )
-ARMED = ("worker-1", "promotion")
+ARMED = tuple(name for name, arguments in PROGRAMS.items() if "chaos.mishaps" in arguments)
 
 Groups = tuple[tuple[str, ...], ...]
 
+_SERVERS = tuple((server,) for server in SERVERS)
+
 TARGETS: dict[str, Groups] = {
-    "kill": (
-        (*WORKERS, "worker-1 and worker-2"),
-        (*APIS, "api-1 and api-2"),
-        ("postgres",),
-        ("temporal",),
-    ),
-    "stop": (WORKERS, APIS, ("postgres",), ("temporal",)),
+    # A group is a kind of process; each is killed before any is killed again.
+    "kill": ((*WORKERS, "worker-1 and worker-2"), (*APIS, "api-1 and api-2"), *_SERVERS),
+    "stop": (WORKERS, APIS, *_SERVERS),
     "cut": (LINES,),
     "delay": (LINES,),
     "half-open to": (LINES,),

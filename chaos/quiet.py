@@ -10,6 +10,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 PATIENCE_SECONDS = 130.0
 _AT_ONCE = 8
 _SCHEDULE = "order-promotion"
+_ORDER = "OrderWorkflow"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ async def until_quiet(client: Client, database_url: str, healed: float) -> Quiet
     """
     orders_seconds = promotion_seconds = float("inf")
     while time.monotonic() < healed + PATIENCE_SECONDS:
-        restless = await _restless(client, "OrderWorkflow")
+        restless = await _restless(client)
         if not restless:
             orders_seconds = min(orders_seconds, time.monotonic() - healed)
             # The next sweep may find some that became PENDING for all to see only now.
@@ -36,7 +37,7 @@ async def until_quiet(client: Client, database_url: str, healed: float) -> Quiet
                 await client.get_schedule_handle(_SCHEDULE).pause()
                 if not await _running(client, "PromotionWorkflow"):
                     promotion_seconds = time.monotonic() - healed
-                    restless = await _restless(client, "OrderWorkflow")
+                    restless = await _restless(client)
                     if not restless:
                         break
                 await client.get_schedule_handle(_SCHEDULE).unpause()
@@ -44,7 +45,7 @@ async def until_quiet(client: Client, database_url: str, healed: float) -> Quiet
     return Quiet(
         orders_seconds=orders_seconds,
         promotion_seconds=promotion_seconds,
-        restless=await _restless(client, "OrderWorkflow"),
+        restless=await _restless(client),
     )
 
 
@@ -53,8 +54,8 @@ async def _running(client: Client, kind: str) -> list[str]:
     return [execution.id async for execution in client.list_workflows(query)]
 
 
-async def _restless(client: Client, kind: str) -> list[str]:
-    """The workflows that have a task or an activity before them, and which."""
+async def _restless(client: Client) -> list[str]:
+    """The orders that have a task or an activity before them, and which."""
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def look(workflow: str) -> str:
@@ -70,7 +71,7 @@ async def _restless(client: Client, kind: str) -> list[str]:
         found = activities + (tasks if raw.HasField("pending_workflow_task") else [])
         return f"{workflow}: {', '.join(found)}" if found else ""
 
-    looks = await asyncio.gather(*(look(workflow) for workflow in await _running(client, kind)))
+    looks = await asyncio.gather(*(look(workflow) for workflow in await _running(client, _ORDER)))
     return [found for found in looks if found]
 
 
@@ -82,4 +83,4 @@ async def _pending(client: Client, database_url: str) -> set[str]:
     finally:
         await connection.close()
     pending = {f"order-{row['id']}" for row in rows}
-    return pending & set(await _running(client, "OrderWorkflow")) if pending else pending
+    return pending & set(await _running(client, _ORDER)) if pending else pending

@@ -33,6 +33,8 @@ from chaos.report import Result
 from chaos.stack import Stack
 from embedded.child import EmbeddedError
 
+CLIENTS = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
@@ -41,7 +43,6 @@ class Wanted:
     seed: int
     faults: int
     commands: int
-    clients: int = 8
     kinds: tuple[str, ...] = KINDS
     mutant: str | None = None
 
@@ -108,32 +109,37 @@ async def _heal(stack: Stack, client: Temporal) -> Quiet:
     return await until_quiet(client, stack.database_url, healed)
 
 
+def _journal(opened: contextlib.ExitStack, path: Path) -> Journal:
+    return opened.enter_context(contextlib.closing(Journal(path)))
+
+
 async def _drive(wanted: Wanted, stack: Stack, client: Temporal, folder: Path, progress: Progress) -> None:
     """Let the clients work and the nemesis strike until there was enough of both."""
     market = Market()
     stop = asyncio.Event()
-    journals = [Journal(folder / f"client-{number}.jsonl") for number in range(wanted.clients)]
-    clients = []
-    for number, journal in enumerate(journals):
-        chance = random.Random(f"{wanted.seed}-client-{number}")  # noqa: S311 - repeatable, not secret
-        caller = Caller(journal, stack.api_urls, client, chance)
-        clients.append(Client(f"c{number}", chance, market, caller))
-    nemesis = Nemesis(stack, Journal(folder / "nemesis.jsonl"))
-    async with asyncio.TaskGroup() as group:
-        for each in clients:
-            group.create_task(each.live(stop))
-        for fault in plan(wanted.seed, wanted.kinds):
-            if fault.number > wanted.faults and len(market.commands) >= wanted.commands:
-                break
-            sent = len(market.commands)
-            share = min(fault.number / wanted.faults, sent / wanted.commands, 1.0)
-            progress.show(
-                share,
-                f"fault {fault.number} of {wanted.faults}, {sent} of {wanted.commands} commands: "
-                f"{fault.kind}, {fault.target}, {fault.lasts:g} s",
-            )
-            await nemesis.strike(fault)
-        stop.set()
+    with contextlib.ExitStack() as opened:
+        clients = []
+        for number in range(CLIENTS):
+            journal = _journal(opened, folder / f"client-{number}.jsonl")
+            chance = random.Random(f"{wanted.seed}-client-{number}")  # noqa: S311 - repeatable, not secret
+            caller = Caller(journal, stack.api_urls, client, chance)
+            clients.append(Client(f"c{number}", chance, market, caller))
+        nemesis = Nemesis(stack, _journal(opened, folder / "nemesis.jsonl"))
+        async with asyncio.TaskGroup() as group:
+            for each in clients:
+                group.create_task(each.live(stop))
+            for fault in plan(wanted.seed, wanted.kinds):
+                if fault.number > wanted.faults and len(market.commands) >= wanted.commands:
+                    break
+                sent = len(market.commands)
+                share = min(fault.number / wanted.faults, sent / wanted.commands, 1.0)
+                progress.show(
+                    share,
+                    f"fault {fault.number} of {wanted.faults}, {sent} of {wanted.commands} commands: "
+                    f"{fault.kind}, {fault.target}, {fault.lasts:g} s",
+                )
+                await nemesis.strike(fault)
+            stop.set()
 
 
 @contextlib.asynccontextmanager
@@ -147,12 +153,14 @@ async def _data_folder() -> AsyncIterator[Path]:
 @contextlib.asynccontextmanager
 async def _observed(stack: Stack, folder: Path) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(observe(stack.database_url, Journal(folder / "observer.jsonl"), stop))
-        try:
-            yield
-        finally:
-            stop.set()
+    with contextlib.ExitStack() as opened:
+        journal = _journal(opened, folder / "observer.jsonl")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(observe(stack.database_url, journal, stop))
+            try:
+                yield
+            finally:
+                stop.set()
 
 
 async def _replayed(

@@ -191,8 +191,7 @@ class Stack:
         return self._data / f"{name}.switch"
 
     def _environment(self, name: str) -> dict[str, str]:
-        direct = self.database_url, self.temporal_address
-        url, address = direct
+        url, address = self.database_url, self.temporal_address
         if name in PROGRAMS:
             port = self._line_ports[f"{name} to postgres"]
             url = url.replace(f":{self._ports['postgres']}/", f":{port}/")

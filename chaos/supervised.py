@@ -31,8 +31,13 @@ class Process:
         try:
             while True:
                 await self._may_run.wait()
+                program = await self.prepare()
+                if not self._may_run.is_set():
+                    continue
                 self.starts += 1
-                self._child = await Child.start(await self.prepare(), self._write)
+                self._child = await Child.start(program, self._write)
+                if not self._may_run.is_set():  # killed while it was being started
+                    await self.kill()
                 await self._child.wait()
                 await asyncio.sleep(RESTART_SECONDS)
         finally:

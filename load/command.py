@@ -10,7 +10,7 @@ from load.calls import READS, WRITES, CannotLoad, orders_at
 from load.engine import MOST_IN_FLIGHT, Result, run
 from load.report import shown, tell, to_json
 
-DEFAULT_CLIENTS = 8
+_USUAL_CLIENTS = 8
 
 # Connections, and what a process has open besides.
 _OPEN_FILES = MOST_IN_FLIGHT + 200
@@ -19,7 +19,7 @@ _LONGEST_WEIGHT = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The load that is asked for: so many calls a second, or by so many clients, for so many seconds.
+    """The load that is asked for: so many calls a second, or by so many clients (8), for so many seconds.
 
     Raises:
         CannotLoad: it makes no sense.
@@ -33,7 +33,7 @@ class Asked:
     seed: int
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
+        """Refuse what makes no sense; where neither rate nor clients are given, there are clients."""
         if self.rate_per_second is not None and self.clients is not None:
             raise CannotLoad("--rate and --clients exclude each other")
         for option, value, most in (
@@ -43,6 +43,8 @@ class Asked:
         ):
             if value is not None and not 0 < value <= most:
                 raise CannotLoad(f"{option} must be above 0 and at most {most:,}")
+        if self.rate_per_second is None and self.clients is None:
+            object.__setattr__(self, "clients", _USUAL_CLIENTS)
 
     @property
     def title(self) -> str:

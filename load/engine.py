@@ -5,9 +5,8 @@ import random
 import time
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from math import ceil, inf
 
 MOST_IN_FLIGHT = 2_000
@@ -65,18 +64,6 @@ class Result:
 def percentile(ordered: Sequence[float], share: float) -> float:
     """The least value that at least this share (0 < share <= 1) of an ordered sequence does not exceed."""
     return ordered[ceil(share * len(ordered)) - 1]
-
-
-def weighted(operations: Mapping[str, Operation], weights: Mapping[str, int], seed: int = 0) -> Choose:
-    """Choose among operations by chance, each as often as its weight says; the same again with the seed."""
-    chance, names = random.Random(seed), list(weights)  # noqa: S311 - nothing is secret
-    cumulative = list(accumulate(weights.values()))
-
-    def choose() -> tuple[str, Operation]:
-        name = chance.choices(names, cum_weights=cumulative)[0]
-        return name, operations[name]
-
-    return choose
 
 
 async def run(  # noqa: PLR0913 - each is named where it is given

@@ -4,11 +4,15 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from temporalio.contrib.pydantic import pydantic_data_converter
 
-from connection import DATA_CONVERTER, connect
+from connection import connect
 from embedded.child import free_port
+from orders.status import OrderStatus
 from settings import ConfigurationError
+from tests.builders import a_place_order, a_record
 from tests.conftest import Servers
+from workflows.state import OrderInput, OrderState
 
 KEY_PAIR = ("TEMPORAL_TLS_CLIENT_CERT_PATH", "TEMPORAL_TLS_CLIENT_KEY_PATH")
 
@@ -57,7 +61,11 @@ async def test_without_any_of_them_it_is_this_machines() -> None:
 
 
 async def test_what_it_sends_is_written_as_pydantic_writes_it() -> None:
-    assert (await connect(lazy=True)).data_converter is DATA_CONVERTER
+    converter = (await connect(lazy=True)).data_converter
+    record = a_record(OrderStatus.PROCESSING)
+    values = [OrderInput(place=a_place_order()), OrderInput(carried=OrderState(record=record))]
+
+    assert await converter.encode(values) == await pydantic_data_converter.encode(values)
 
 
 async def test_a_lazy_client_is_made_while_nothing_answers() -> None:

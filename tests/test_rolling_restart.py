@@ -67,11 +67,23 @@ class Shop:
         """One order's life, again and again."""
         while True:
             body = {"customer_id": self.customer, "items": ITEMS}
-            order = (await self._ask("POST", "/orders/", json=body)).json()
+            placed = (await self._ask("POST", "/orders/", json=body)).json()
+            order = f"/orders/{placed.get('id') or placed['order_id']}"
+            await self._until(order, "PENDING")
             for status in ("PROCESSING", "SHIPPED", "DELIVERED"):
-                await self._ask("PUT", f"/orders/{order['id']}/status", json={"status": status})
-            await self._ask("GET", f"/orders/{order['id']}/history")
+                await self._ask("PUT", f"{order}/status", json={"status": status})
+                await self._until(order, status)
+            await self._ask("GET", f"{order}/history")
             self.delivered += 1
+
+    async def _until(self, order: str, status: str) -> None:
+        """Wait until the order is there: a 202 promises it, and another answer has shown it."""
+
+        async def is_there() -> bool:
+            shown = await self.balancer.request("GET", order)
+            return shown.status_code == 200 and shown.json()["status"] == status
+
+        await eventually(is_there)
 
     async def _ask(self, method: str, path: str, **options: object) -> httpx2.Response:
         answer = await self.balancer.request(method, path, **options)
@@ -94,8 +106,6 @@ async def test_every_process_is_replaced_under_load_and_no_request_fails(release
         async def an_api() -> tuple[Run, httpx2.AsyncClient]:
             port = str(free_port())
             environment = {"ORDERS_API_PORT": port, "ORDERS_API_DRAIN": str(DRAIN_SECONDS)}
-            # Longer than the ten seconds after which a task of a stopped worker goes to another.
-            environment["ORDERS_ANSWER_DEADLINE"] = "20"
             api = await running.enter_async_context(
                 started("-m", "api", **servers_of(released), **environment)
             )
@@ -139,6 +149,8 @@ async def test_every_process_is_replaced_under_load_and_no_request_fails(release
             task.cancel()
         await asyncio.gather(*clients, watch, return_exceptions=True)
 
-    assert set(shop.answers) == {200, 201}
+    # 202 where a worker that stops takes a task with it, which the other has ten seconds later; what was
+    # accepted so was then waited for.
+    assert {200, 201} <= set(shop.answers) <= {200, 201, 202}
     delivered = OrderFilter(statuses=(OrderStatus.DELIVERED,), customer_id=shop.customer)
     assert len(await queries.list_orders(released.engine, delivered, limit=1_000)) >= shop.delivered > 0

@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -143,17 +143,20 @@ async def test_an_order_placed_at_the_time_of_the_sweep_waits_for_the_next(idle:
 async def test_every_pending_order_of_a_page_is_told_to_go_on(idle: System) -> None:
     keys = await place(idle, 3)
 
+    before = datetime.now(UTC)
     signalled = await ActivityEnvironment().run(promotion(idle).promote_page, whole(keys))
 
     assert signalled == 3
     for key in keys:
-        assert await signals_of(idle, key) == [
-            StatusSignal(
-                status="PROCESSING",
-                command_id=promotion_command_id(key.order_id),
-                changed_by="promotion",
-            )
-        ]
+        [signal] = await signals_of(idle, key)
+        assert signal.sent_at is not None
+        assert before <= signal.sent_at <= datetime.now(UTC)
+        assert signal == StatusSignal(
+            status="PROCESSING",
+            command_id=promotion_command_id(key.order_id),
+            changed_by="promotion",
+            sent_at=signal.sent_at,
+        )
 
 
 async def test_orders_outside_the_page_are_left_alone(idle: System) -> None:

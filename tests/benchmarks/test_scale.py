@@ -28,6 +28,7 @@ def temporary() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 async def test_a_run_writes_table_plots_and_plans_and_leaves_nothing(temporary: Path, tmp_path: Path) -> None:
     options = ("--sizes", "200", "--rounds", "2", "--out", str(tmp_path))
 

@@ -259,6 +259,8 @@ async def test_what_is_on_its_way_to_postgresql_is_looked_at_again_and_no_findin
         examining = asyncio.create_task(doctor.examine(progress))
         looking = asyncio.create_task(progress.done.wait())
         await asyncio.wait({looking, examining}, return_when=asyncio.FIRST_COMPLETED)
+        looking.cancel()
         await transaction.commit()
 
+    assert progress.done.is_set()
     assert order_id not in {finding.order_id for finding in (await examining).findings}

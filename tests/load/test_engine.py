@@ -1,12 +1,11 @@
 import asyncio
-from collections import Counter
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from load import engine
-from load.engine import NOT_SENT, CallFailed, Operation, Result, percentile, run, weighted
+from load.engine import NOT_SENT, CallFailed, Operation, Result, percentile, run
 from tests.load.clockwork import clockwork, in_clockwork, measured, only
 
 SECONDS = 0.25
@@ -260,21 +259,6 @@ def test_once_stopped_it_has_what_was_measured_and_nothing_goes_on(how: dict[str
     assert given_up
     assert len(result.latencies["call"]) >= 10
     assert not result.errors
-
-
-def test_a_mix_has_each_call_as_often_as_its_weight_says_and_the_seed_fixes_the_order() -> None:
-    operations = {"a": instant, "b": quarter, "never": instant}
-    weights = {"a": 1, "b": 3, "never": 0}
-
-    def names(seed: int) -> list[str]:
-        choose = weighted(operations, weights, seed)
-        chosen = [choose() for _ in range(4_000)]
-        assert all(operations[name] is operation for name, operation in chosen)
-        return [name for name, _ in chosen]
-
-    counts = Counter(names(1))
-    assert counts == {"a": pytest.approx(1_000, rel=0.1), "b": pytest.approx(3_000, rel=0.1)}
-    assert names(1) == names(1) != names(2)
 
 
 @pytest.mark.parametrize(
