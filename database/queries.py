@@ -144,11 +144,11 @@ def _page(
 ) -> Select[Any]:
     """A page of orders, such that PostgreSQL reads no more of an index than `offset + limit` orders.
 
-    Several statuses are several stretches of an index, which PostgreSQL would sort as a whole, or seek
-    by walking all orders. So each gives a page of its own, and these are merged. Only those of a customer
-    are filtered: they are one stretch, and no longer than the customer's list.
+    Several statuses, and so all of a customer's, are several stretches of an index, which PostgreSQL would
+    sort as a whole, or seek by walking all orders. So each gives a page of its own, and these are merged.
     """
-    if len(wanted.statuses) > 1 and wanted.customer_id is None:
+    statuses = wanted.statuses or (tuple(OrderStatus) if wanted.customer_id is not None else ())
+    if len(statuses) > 1:
         stretches = union_all(
             *(
                 _page(
@@ -157,7 +157,7 @@ def _page(
                     limit=offset + limit,
                     after=after,
                 )
-                for status in wanted.statuses
+                for status in statuses
             )
         ).subquery("stretches")
         page, keys = select(stretches), (stretches.c.created_at, stretches.c.id)

@@ -49,7 +49,7 @@ orders = Table(
 # Every list is read along one of these, in either direction; (created_at, id) is the key of a page.
 Index(None, orders.c.created_at, orders.c.id)
 Index(None, orders.c.status, orders.c.created_at, orders.c.id)
-Index(None, orders.c.customer_id, orders.c.created_at, orders.c.id)
+Index(None, orders.c.customer_id, orders.c.status, orders.c.created_at, orders.c.id)
 
 order_items = Table(
     "order_items",
