@@ -7,9 +7,9 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,18 +45,27 @@ class Rig:
 
     @classmethod
     @asynccontextmanager
-    async def started(cls) -> AsyncIterator[Self]:
-        """PostgreSQL, migrated, and Temporal, until the block ends; nothing of it is left then."""
+    async def started(
+        cls, *, temporal_options: Sequence[str] = (), postgres_options: Sequence[str] = ()
+    ) -> AsyncIterator[Self]:
+        """PostgreSQL, migrated, and Temporal, until the block ends; nothing of it is left then.
+
+        The options are the servers' own, beside or instead of those that they are shipped with.
+        """
         with TemporaryDirectory(prefix="orders-bench-", ignore_cleanup_errors=True) as name:
             # PostgreSQL's own user must get in, when root runs this.
             os.chmod(name, 0o711)  # noqa: S103, PTH101 - a Path's would count as blocking
             folder = Path(name)
             postgres = await asyncio.to_thread(prepare_postgres, folder, free_port())
+            database = replace(postgres.program, command=(*postgres.program.command, *postgres_options))
             temporal = prepare_temporal(
-                free_port(), search_attributes=SEARCH_ATTRIBUTES, database=folder / "temporal.db"
+                free_port(),
+                search_attributes=SEARCH_ATTRIBUTES,
+                database=folder / "temporal.db",
+                options=temporal_options,
             )
             try:
-                async with running(postgres.program) as first, running(temporal.program) as second:
+                async with running(database) as first, running(temporal.program) as second:
                     settings = Settings.model_validate({"DATABASE_URL": postgres.url})
                     await asyncio.to_thread(migrate, settings.require_database_url())
                     client = await Client.connect(temporal.address, data_converter=DATA_CONVERTER)
@@ -105,11 +114,12 @@ class Rig:
             finally:
                 del self.processes[name]
 
-    async def start_api(self) -> str:
-        """Start an API process; its URL."""
+    async def start_api(self, *variant: str) -> str:
+        """Start an API process, or a variant of it (`benchmarks.variants` and its name); its URL."""
         port = free_port()
         await self.start(
             "api",
+            *variant,
             "api",
             environment={"ORDERS_API_PORT": str(port)},
             answers=partial(api_is_ready, "127.0.0.1", port),

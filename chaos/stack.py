@@ -164,14 +164,11 @@ class Stack:
         opened.push_async_callback(end)
 
     def _temporal(self) -> Temporal:
-        temporal = prepare_temporal(
+        return prepare_temporal(
             self._ports["temporal"],
             search_attributes=SEARCH_ATTRIBUTES,
             database=self._data / "temporal.sqlite",
-        )
-        options = ("--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={EVENTS_IN_A_RUN}")
-        return replace(
-            temporal, program=replace(temporal.program, command=(*temporal.program.command, *options))
+            options=("--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={EVENTS_IN_A_RUN}"),
         )
 
     async def _open_lines(self, opened: contextlib.AsyncExitStack) -> None:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,14 @@ class Temporal:
     address: str
 
 
-def prepare_temporal(
+def prepare_temporal(  # noqa: PLR0913 - each is named where it is given
     port: int,
     *,
     search_attributes: Mapping[str, str],
     ui_port: int | None = None,
     database: Path | None = None,
     namespace: str = "default",
+    options: Sequence[str] = (),
 ) -> Temporal:
     """Say how to start the server and how to reach it.
 
@@ -48,6 +49,7 @@ def prepare_temporal(
         ui_port: the Web UI's port, or None for no Web UI.
         database: the file that keeps everything, or None to keep it in memory.
         namespace: made at start, if missing.
+        options: more of the server's own.
 
     Raises:
         EmbeddedError: Temporal is not installed.
@@ -61,6 +63,7 @@ def prepare_temporal(
     if database is not None:
         command += ["--db-filename", str(database)]
         command += [part for pragma in WRITE_AHEAD for part in ("--sqlite-pragma", pragma)]
+    command += options
 
     async def answers() -> bool:
         try:

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -106,14 +106,13 @@ async def running_servers() -> AsyncIterator[Servers]:
         # PostgreSQL's own user must get in, when root runs the tests.
         os.chmod(name, 0o711)  # noqa: S103, PTH101 - a Path's would count as blocking
         postgres = prepare_postgres(Path(name), free_port(), durable=False)
-        temporal = prepare_temporal(free_port(), search_attributes=SEARCH_ATTRIBUTES)
         options = [part for namespace in NAMESPACES for part in ("--namespace", namespace)]
         options += ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={EVENTS_IN_A_RUN}"]
         # A version that is no longer current is drained at once, not after three minutes.
         for wait in ("RefreshInterval", "VisibilityGracePeriod"):
             options += ["--dynamic-config-value", f'matching.wv.VersionDrainageStatus{wait}="1s"']
-        program = replace(temporal.program, command=(*temporal.program.command, *options))
-        async with running(postgres.program), running(program):
+        temporal = prepare_temporal(free_port(), search_attributes=SEARCH_ATTRIBUTES, options=options)
+        async with running(postgres.program), running(temporal.program):
             await asyncio.to_thread(migrate, settings_for(postgres.url).require_database_url())
             yield Servers(database_url=postgres.url, temporal_address=temporal.address)
 
