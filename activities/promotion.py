@@ -1,6 +1,7 @@
 """Finding PENDING orders and telling them to go on."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -18,6 +19,7 @@ from orders.signals import StatusSignal
 from orders.status import OrderStatus
 
 PROMOTED_BY = "promotion"
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ class PromotionActivities:
     client: Client
     page_size: int
     concurrency: int
+    patience: float = 2.0
+    """Seconds that a batch is waited for at most."""
 
     @activity.defn
     async def find_page(self, request: FindPage) -> Page | None:
@@ -62,7 +66,8 @@ class PromotionActivities:
         """Signal every order of the page that is still PENDING; the number of orders signalled.
 
         The page is read anew, so that a retry meets only what is left of it, and goes on after the
-        last order that a heartbeat has recorded.
+        last order that a heartbeat has recorded. It signals as fast as orders move, so that whoever
+        places or changes an order meanwhile does not wait behind a whole sweep.
         """
         position = _recorded_position() or _Position(after=page.after, signalled=0)
         with database_failures_in_one_line():
@@ -74,7 +79,18 @@ class PromotionActivities:
             batch = keys[start : start + self.concurrency]
             signalled += sum(await asyncio.gather(*(self._promote(key) for key in batch)))
             activity.heartbeat(batch[-1].created_at.isoformat(), str(batch[-1].order_id), signalled)
+            await self._until_half_have_moved(batch)
         return signalled
+
+    async def _until_half_have_moved(self, batch: Sequence[OrderKey]) -> None:
+        """Wait until PostgreSQL has half of the batch as promoted; for a while, because some may never be."""
+        ids = [key.order_id for key in batch]
+        most = asyncio.get_running_loop().time() + self.patience
+        with database_failures_in_one_line():
+            while 2 * await queries.count_pending(self.engine, ids) > len(ids):
+                if asyncio.get_running_loop().time() > most:
+                    return
+                await asyncio.sleep(_LOOK_SECONDS)
 
     async def _promote(self, key: OrderKey) -> bool:
         """Signal one order; False when it cannot be signalled, which is no reason to stop at it.

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import aiohttp
@@ -34,7 +35,8 @@ CLIENTS = 24
 ORDER_WORKER = "order worker"
 LOOK_EVERY_SECONDS = 1.0
 _START_PATIENCE_SECONDS = 60.0
-_PATIENCE_SECONDS = 3_600.0
+_ALL = datetime.max.replace(tzinfo=UTC)
+PATIENCE_SECONDS = 3_600.0
 
 
 @dataclass
@@ -67,11 +69,11 @@ class Watch:
         Raises:
             CannotMeasure: a program has ended, or it takes longer than anybody would wait.
         """
-        most = self.seconds + _PATIENCE_SECONDS
+        most = self.seconds + PATIENCE_SECONDS
         while (found := await asking()) != pending:
             self.look(found)
             if self.seconds > most:
-                raise CannotMeasure(f"After {_PATIENCE_SECONDS:,.0f} s {found:,} orders are PENDING")
+                raise CannotMeasure(f"After {PATIENCE_SECONDS:,.0f} s {found:,} orders are PENDING")
             await asyncio.sleep(LOOK_EVERY_SECONDS)
         self.look(found)
 
@@ -160,10 +162,11 @@ async def an_engine(rig: Rig) -> AsyncIterator[AsyncEngine]:
         await engine.dispose()
 
 
-async def count_pending(engine: AsyncEngine) -> int:
-    """The number of orders that PostgreSQL has as PENDING."""
+async def count_pending(engine: AsyncEngine, placed_before: datetime = _ALL) -> int:
+    """The number of orders that PostgreSQL has as PENDING, of those placed before a time."""
     async with connected(engine) as connection:
         counted = await connection.execute(
-            text("SELECT count(*) FROM orders WHERE status = :status"), {"status": OrderStatus.PENDING}
+            text("SELECT count(*) FROM orders WHERE status = :status AND created_at < :before"),
+            {"status": OrderStatus.PENDING, "before": placed_before},
         )
         return int(counted.scalar_one())

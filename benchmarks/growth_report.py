@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.machine import commit, machine, packages
 from benchmarks.plots import SETTINGS, svg
+from load.engine import percentile
 from settings import Settings
 
 SWEEP_SECONDS = 300.0
@@ -38,7 +39,8 @@ class Swept:
 
     It `ended` when no order was PENDING; `signalling_seconds` is the sweep's own time. `promoted_once` counts
     orders, `promotions` what happened to them. `cached` is the order worker's cache, before and after; `cpu`
-    is seconds by program.
+    is seconds by program. `writes` are the latencies of creates during the sweep, in seconds, ascending, of
+    which `accepted` ended with a 202.
     """
 
     orders: int
@@ -51,6 +53,8 @@ class Swept:
     promotions: int
     cached: tuple[int, int]
     cpu: Mapping[str, float]
+    writes: Sequence[float]
+    accepted: int
     moments: Sequence[Moment]
 
     @property
@@ -223,11 +227,19 @@ before the first order, *end* some seconds after the sweep.
 
 ![memory over time](memory.svg)
 
+{_on_writes(swept)}
+
 The order worker had {before:,} orders in its cache when the sweep began, and {after:,} when it ended. There
 can be `ORDERS_WORKER_CACHED_WORKFLOWS` at most, {DEFAULT_CACHE:,} by default. They took the worker from
 {worker.idle / MIB:.0f} to {worker.start / MIB:.0f} MiB. An order that is not there is replayed from its
 history when its signal comes.
 """
+
+
+def _on_writes(swept: Swept) -> str:
+    middle, most = (1_000 * percentile(swept.writes, share) for share in (0.5, 0.99))
+    return f"""During the sweep {len(swept.writes)} orders were placed through the API, one now and then: p50
+{middle:,.0f} ms, p99 {most:,.0f} ms, {swept.accepted} of them answered 202."""
 
 
 def _on_workers(report: Report) -> str:

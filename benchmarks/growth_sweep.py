@@ -10,9 +10,11 @@ from activities.promotion import PROMOTED_BY
 from benchmarks.command import CannotMeasure
 from benchmarks.growth_parts import (
     LOOK_EVERY_SECONDS,
+    PATIENCE_SECONDS,
     Metrics,
     Watch,
     an_engine,
+    check,
     count_pending,
     order_workers,
     place_orders,
@@ -22,11 +24,13 @@ from benchmarks.growth_report import Swept
 from benchmarks.progress import Progress
 from benchmarks.rig import Rig
 from database.engine import connected
-from load.engine import Result
+from load.calls import ACCEPTED, orders_at
+from load.engine import Result, run
 from orders.names import PROMOTION_QUEUE, PROMOTION_WORKFLOW_ID
 from workflows.promotion import PromotionWorkflow, Sweep
 
 LOOKS_AFTER_THE_SWEEP = 5
+WRITES_PER_SECOND = 2.0
 PROMOTION_WORKER = "promotion worker"
 
 
@@ -42,6 +46,7 @@ async def sweep(rig: Rig, orders: int, progress: Progress) -> Swept:
         an_engine(rig) as engine,
         order_workers(rig, 1, metrics.setting),
         rig.run(PROMOTION_WORKER, "worker", "--serve", "promotion"),
+        orders_at(await rig.start_api(), {"create": 1}) as orders_beside,
     ):
         await until_served(rig, PROMOTION_QUEUE, PROMOTION_WORKER)
         watch = Watch(rig)
@@ -52,11 +57,12 @@ async def sweep(rig: Rig, orders: int, progress: Progress) -> Swept:
             progress.count("orders placed:", len(result.latencies["place"]), orders)
 
         async def pending() -> int:
-            found = await count_pending(engine)
+            found = await count_pending(engine, placed_before)
             progress.count("orders PENDING:", found, orders)
             return found
 
         await place_orders(rig, orders, placed)
+        placed_before = datetime.now(UTC)
         placed_after = watch.seconds
         await watch.look_until(orders, pending)
         cached_before, cpu_before = await metrics.cached_workflows(), rig.cpu_seconds()
@@ -66,8 +72,15 @@ async def sweep(rig: Rig, orders: int, progress: Progress) -> Swept:
         sweep = await rig.client.start_workflow(
             PromotionWorkflow.run, Sweep(), id=PROMOTION_WORKFLOW_ID, task_queue=PROMOTION_QUEUE
         )
+        # A client places an order now and then, beside the sweep, which leaves these alone.
+        stop = asyncio.Event()
+        client = asyncio.create_task(
+            run(orders_beside.choose, rate=WRITES_PER_SECOND, duration=PATIENCE_SECONDS, stop=stop)
+        )
         await watch.look_until(0, pending)
         ended, cpu_after = watch.seconds, rig.cpu_seconds()
+        stop.set()
+        beside = check(await client)
 
         result = await sweep.result()
         description = await sweep.describe()
@@ -88,6 +101,8 @@ async def sweep(rig: Rig, orders: int, progress: Progress) -> Swept:
             promotions=promotions,
             cached=(cached_before, await metrics.cached_workflows()),
             cpu={name: cpu_after[name] - cpu_before[name] for name in cpu_after},
+            writes=sorted(beside.latencies["create"]),
+            accepted=beside.notes["create", ACCEPTED],
             moments=watch.moments,
         )
 

@@ -130,6 +130,13 @@ async def list_pending_keys(
 _KEY = tuple_(orders.c.created_at, orders.c.id)
 
 
+async def count_pending(engine: AsyncEngine, order_ids: Sequence[UUID]) -> int:
+    """How many of these orders are PENDING."""
+    statement = select(func.count()).where(orders.c.id.in_(order_ids), orders.c.status == OrderStatus.PENDING)
+    async with connected(engine) as connection:
+        return (await connection.execute(statement)).scalar_one()
+
+
 def _literal(key: OrderKey) -> ColumnElement[Any]:
     return tuple_(literal(key.created_at), literal(key.order_id))
 

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -18,16 +19,22 @@ from orders.signals import StatusSignal
 from orders.status import OrderStatus
 from tests.builders import NOON, a_place_order, a_record
 from tests.conftest import settings_for
-from tests.system import System
+from tests.system import System, eventually
 from workflows.order import OrderWorkflow
 from workflows.state import OrderInput
 
 LATER = NOON + timedelta(days=1)
 
 
-def promotion(system: System, *, page_size: int = 100, concurrency: int = 2) -> PromotionActivities:
+def promotion(
+    system: System, *, page_size: int = 100, concurrency: int = 2, patience: float = 0.0
+) -> PromotionActivities:
     return PromotionActivities(
-        engine=system.engine, client=system.client, page_size=page_size, concurrency=concurrency
+        engine=system.engine,
+        client=system.client,
+        page_size=page_size,
+        concurrency=concurrency,
+        patience=patience,
     )
 
 
@@ -157,6 +164,28 @@ async def test_every_pending_order_of_a_page_is_told_to_go_on(idle: System) -> N
             changed_by="promotion",
             sent_at=signal.sent_at,
         )
+
+
+async def test_a_batch_is_signalled_when_half_of_the_one_before_has_moved(idle: System) -> None:
+    keys = await place(idle, 8)
+    patient = promotion(idle, concurrency=4, patience=60)
+
+    promoting = asyncio.create_task(ActivityEnvironment().run(patient.promote_page, whole(keys)))
+    await eventually(partial(have_signals, idle, keys[:4]))
+    await project_as_processing(idle, keys[0])
+    # Long enough for the next batch, were it not held back.
+    await asyncio.sleep(0.3)
+    assert await signal_counts(idle, keys) == [1] * 4 + [0] * 4
+
+    await project_as_processing(idle, keys[1])
+    await eventually(partial(have_signals, idle, keys))
+    for key in keys[4:6]:
+        await project_as_processing(idle, key)
+    assert await promoting == 8
+
+
+async def have_signals(system: System, keys: Sequence[OrderKey]) -> bool:
+    return await signal_counts(system, keys) == [1] * len(keys)
 
 
 async def test_orders_outside_the_page_are_left_alone(idle: System) -> None:

@@ -59,7 +59,7 @@ async def test_the_short_form_measures_all_of_it_and_leaves_nothing(temporary: P
     assert "signalled 200 orders" in page
     assert "had 200 orders in its cache when the sweep began, and 200 when it ended" in page
     programs = [row[0] for row in rows_of(page, "A sweep")]
-    assert programs == ["postgres", "temporal", "order worker 1", "promotion worker"]
+    assert programs == ["postgres", "temporal", "api", "order worker 1", "promotion worker"]
     assert all(float(cell) > 0 for row in rows_of(page, "A sweep") for cell in row[1:6])
     workers = rows_of(page, "More workers")
     assert [row[0] for row in workers] == ["1", "2", "4"]
@@ -149,6 +149,8 @@ def a_sweep(*private: int, seconds: float = 100.0) -> Swept:
         promotions=3,
         cached=(3, 3),
         cpu={"order worker 1": 1.0},
+        writes=[0.02, 0.03, 1.5],
+        accepted=1,
         moments=moments,
     )
 

@@ -186,6 +186,8 @@ SINGLE: dict[str, Call] = {
     "order": partial(queries.get_order, order_id=order_id(7)),
     "history": partial(queries.get_history, order_id=order_id(7)),
     "record": partial(queries.get_record, order_id=order_id(7)),
+    "version": partial(queries.get_version, order_id=order_id(7)),
+    "batch": partial(queries.count_pending, order_ids=[order_id(number) for number in range(20)]),
 }
 LONG = (
     "all",
