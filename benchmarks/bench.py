@@ -200,9 +200,11 @@ async def measure(rounds: int, seconds: float, progress: Progress) -> Report:
         for contest, name in heats:
             await _heat(rig, contest, name, 0, min(WARM_UP_SECONDS, contest.seconds))
         for number in range(1, rounds + 1):
-            for position, (contest, name) in enumerate(chance.sample(heats, len(heats))):
-                progress.count("measurements:", (number - 1) * len(heats) + position, rounds * len(heats))
-                measured.append(await _heat(rig, contest, name, number, contest.seconds))
+            # The contenders of a contest follow each other, so that a ratio is one of neighbours.
+            for contest in chance.sample(field.contests, len(field.contests)):
+                for name in chance.sample(list(contest.contenders), len(contest.contenders)):
+                    progress.count("measurements:", len(measured), rounds * len(heats))
+                    measured.append(await _heat(rig, contest, name, number, contest.seconds))
         order = await _live(field.product)
         lives = {
             "orders": await _life(rig.client, workflow_id(UUID(order))),
@@ -244,7 +246,8 @@ async def _live(service: Service | Floor) -> str:
 async def _life(client: Client, workflow: str) -> Life:
     handle = client.get_workflow_handle(workflow)
     await handle.result()
-    return life_of(await handle.fetch_history())
+    described = (await handle.describe()).raw_description.workflow_execution_info
+    return life_of(await handle.fetch_history(), described)
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.client import WorkflowHistory
 
 from load.engine import percentile
@@ -37,10 +38,15 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Life:
-    """What one whole life has left in Temporal: events by type, and what Temporal Cloud would bill."""
+    """What one whole life has left in Temporal: events by type, and what Temporal Cloud would bill.
+
+    Each of the `transitions` of its state was a write of Temporal's own database.
+    """
 
     events: Mapping[str, int]
     actions: int
+    history_bytes: int = 0
+    transitions: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +200,8 @@ _BILLED = {
 }
 
 
-def life_of(history: WorkflowHistory) -> Life:
-    """What a history holds."""
+def life_of(history: WorkflowHistory, described: WorkflowExecutionInfo) -> Life:
+    """What a history holds, and what the server says of it."""
     types = Counter(event.event_type for event in history.events)
     tasks_with_local_activities = {
         event.marker_recorded_event_attributes.workflow_task_completed_event_id
@@ -206,7 +212,12 @@ def life_of(history: WorkflowHistory) -> Life:
         {EventType.Name(kind).removeprefix("EVENT_TYPE_"): number for kind, number in types.items()}
     )
     actions = sum(number for kind, number in types.items() if kind in _BILLED)
-    return Life(events=names, actions=actions + len(tasks_with_local_activities))
+    return Life(
+        events=names,
+        actions=actions + len(tasks_with_local_activities),
+        history_bytes=described.history_size_bytes,
+        transitions=described.state_transition_count,
+    )
 
 
 def cpu_of_a_call(report: Report, contest: str, contender: str) -> dict[str, float]:

@@ -80,7 +80,8 @@ def _figures(report: Report) -> list[dict[str, object]]:
 
 def _page(report: Report, command: str) -> str:
     lives = "\n".join(
-        f"| {name} | {sum(life.events.values())} | {life.actions} | "
+        f"| {name} | {sum(life.events.values())} | {life.history_bytes:,} | {life.transitions} "
+        f"| {life.actions} | "
         + ", ".join(
             f"{number} {kind.lower().replace('_', ' ')}" for kind, number in sorted(life.events.items())
         )
@@ -93,8 +94,8 @@ Written by `{command}`, which starts all that it needs and measures everything i
 servers. **orders** is the product, one API and one worker process; **floor** a bare Temporal workflow that
 gets the same messages by updates (or by signals) and does nothing, called without HTTP; **crud** the same API
 in FastAPI and SQLAlchemy, with a scheduler in its process and no durability but that of its own transaction;
-**bare** a select and its answer as JSON, in Starlette. {report.rounds} rounds, each contender in each of
-them, in an order by chance; medians, and the spread of the ratios. The client runs on the same machine.
+**bare** a select and its answer as JSON, in Starlette. {report.rounds} rounds, each contender in each, contests
+and contenders in an order by chance; medians, and the spread of the ratios. The client runs on the same machine.
 
 | | |
 |---|---|
@@ -126,8 +127,8 @@ A read by id:
 
 Actions as [Temporal Cloud](https://docs.temporal.io/cloud/actions) counts them.
 
-| | events | actions | |
-|---|--:|--:|---|
+| | events | bytes | state transitions | actions | |
+|---|--:|--:|--:|--:|---|
 {lives}
 
 [`figures.json`](figures.json) has every figure of every round.

@@ -1,7 +1,7 @@
 """The judge: holds what clients were told against what is there, and shares no code with the system.
 
-Each check takes the record of the run and the evidence after it, and answers how many things it looked at and
-which of them break the promise. A call that broke off proves nothing either way.
+Each check takes the record of the run and the evidence after it, and fills a finding: how many things it
+looked at, and which of them break the promise. A call that broke off proves nothing either way.
 """
 
 from collections import defaultdict
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from chaos.finding import Finding, Orders
-from chaos.fold import TABLE, differences, differences_of_rejections, fold
+from chaos.fold import SAME_TIME, TABLE, differences, differences_of_rejections, fold
 from chaos.journal import Call, Entry, Record
 
 EXACTLY = timedelta(0)
@@ -96,7 +96,7 @@ def _placed_once(finding: Finding, record: Record, orders: Orders) -> None:
     finding.expect(not placed, f"orders that nobody placed: {dict(placed)}")
 
 
-@_invariant("Every acknowledged command is carried out once, an unacknowledged at most once")
+@_invariant("Every command that was answered with its outcome is carried out once, another at most once")
 def _carried_out_once(finding: Finding, record: Record, orders: Orders) -> None:
     made = _made(orders)
     for command, calls in _by_command(changes_of(record)).items():
@@ -216,7 +216,7 @@ def _told_is_folded(finding: Finding, _: Record, orders: Orders) -> None:
     for order in orders.values():
         if order.runs and order.answer and order.told:
             folded = fold(order.runs)
-            found = folded.faults + differences(folded.story, order.told, timedelta(microseconds=2))
+            found = folded.faults + differences(folded.story, order.told, SAME_TIME)
             found += differences_of_rejections(folded.rejections, order.answer["rejections"])
             finding.expect(not found, f"order {order.id}: {'; '.join(found)}")
 

@@ -82,7 +82,7 @@ def write(result: Result) -> str:
         f"{result.events:,} events in their histories"
     )
     course = (
-        f"{during:,} commands were acknowledged while a fault was on. The load lasted "
+        f"{during:,} calls were acknowledged while a fault was on. The load lasted "
         f"{result.load_seconds:.0f} s, the whole run {result.all_seconds:.0f} s. After healing, the orders "
         f"came to rest within {result.quiet.orders_seconds:.1f} s, the last sweep within "
         f"{result.quiet.promotion_seconds:.1f} s."

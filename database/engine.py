@@ -57,7 +57,7 @@ def create_engine(settings: Settings, application_name: str) -> AsyncEngine:
 def _refuse_a_lost_connection(connection: DBAPIConnection, *_: object) -> None:
     """Have a connection that PostgreSQL dropped replaced before a request can trip over it.
 
-    The pool's own way, a ping at each use, costs a read by id a fifth of its time; asyncpg knows by itself.
+    The pool's own way is a ping at each use (docs/decisions/0011 has its price); asyncpg knows by itself.
     """
     if connection.driver_connection.is_closed():
         raise InvalidatePoolError

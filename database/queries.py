@@ -228,7 +228,7 @@ def _with_items(page: Select[Any], *, newest_first: bool = True) -> Select[Any]:
     )
 
 
-# Built once: to build a statement costs a third of what a read by id does.
+# Built once: to build a statement costs a good part of what a read by id does (docs/decisions/0011).
 _ONE_ORDER = _with_items(select(orders).where(orders.c.id == bindparam("order_id")))
 _ONE_VERSION = select(orders.c.version).where(orders.c.id == bindparam("order_id"))
 _ONE_HISTORY = (

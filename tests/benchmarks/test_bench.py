@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.client import WorkflowHistory
 
 from benchmarks.bench_figures import ROWS, Life, Measured, Report, broken, cpu_of_a_call, life_of
@@ -87,13 +88,15 @@ def test_processor_time_is_for_each_call() -> None:
 
 def test_a_life_is_counted_as_it_is_billed() -> None:
     path = HISTORIES / "2-order-delivered-1.json"
-    life = life_of(WorkflowHistory.from_json("order", path.read_text()))
+    described = WorkflowExecutionInfo(history_size_bytes=5_000, state_transition_count=12)
+    life = life_of(WorkflowHistory.from_json("order", path.read_text()), described)
 
     signals = life.events["WORKFLOW_EXECUTION_SIGNALED"]
     attributes = life.events["UPSERT_WORKFLOW_SEARCH_ATTRIBUTES"]
     assert (signals, attributes, life.events["MARKER_RECORDED"]) == (3, 3, 4)
     assert life.actions == 1 + signals + attributes + 4
     assert sum(life.events.values()) <= 30
+    assert (life.history_bytes, life.transitions) == (5_000, 12)
 
 
 def test_everything_is_written_and_the_same_figures_make_the_same_files(
