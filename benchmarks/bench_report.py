@@ -92,10 +92,11 @@ def _page(report: Report, command: str) -> str:
 
 Written by `{command}`, which starts all that it needs and measures everything in one run, on the same two
 servers. **orders** is the product, one API and one worker process; **floor** a bare Temporal workflow that
-gets the same messages by updates (or by signals) and does nothing, called without HTTP; **crud** the same API
-in FastAPI and SQLAlchemy, with a scheduler in its process and no durability but that of its own transaction;
-**bare** a select and its answer as JSON, in Starlette. {report.rounds} rounds, each contender in each, contests
-and contenders in an order by chance; medians, and the spread of the ratios. The client runs on the same machine.
+gets the same messages by updates (or by signals) and does nothing, called without HTTP; **crud** the same
+API in FastAPI and SQLAlchemy, with a scheduler in its process and no durability but that of its own
+transaction; **bare** a select and its answer as JSON, in Starlette. {report.rounds} rounds, each contender
+in each, contests and contenders in an order by chance; medians, and the spread of the ratios. The client
+runs on the same machine.
 
 | | |
 |---|---|
