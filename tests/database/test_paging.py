@@ -111,8 +111,9 @@ async def a_busy_shop(engine: AsyncEngine, placed: list[OrderRecord]) -> AsyncIt
 
 @both_directions
 @pytest.mark.parametrize("spanned", [True, False], ids=["of a span of time", "of all times"])
+@pytest.mark.parametrize("statuses", [(), tuple(OrderStatus)], ids=["of any status", "of every status"])
 async def test_no_order_is_skipped_or_repeated_while_many_of_one_moment_arrive_and_move(
-    engine: AsyncEngine, *, spanned: bool, newest_first: bool
+    engine: AsyncEngine, *, statuses: tuple[OrderStatus, ...], spanned: bool, newest_first: bool
 ) -> None:
     customer = a_customer()
     placed = [
@@ -122,6 +123,7 @@ async def test_no_order_is_skipped_or_repeated_while_many_of_one_moment_arrive_a
     for record in placed:
         await project(engine, record)
     wanted = OrderFilter(
+        statuses=statuses,
         customer_id=customer,
         created_after=MOMENTS[1] if spanned else None,
         created_before=MOMENTS[2] if spanned else None,

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from database import queries
+from database import audit, queries
 from database.queries import OrderFilter
 from orders.order import OrderKey
 from orders.status import OrderStatus
@@ -187,6 +187,8 @@ SINGLE: dict[str, Call] = {
     "history": partial(queries.get_history, order_id=order_id(7)),
     "record": partial(queries.get_record, order_id=order_id(7)),
     "version": partial(queries.get_version, order_id=order_id(7)),
+    "audited page": partial(audit.read_page, after=key(ORDERS // 2), limit=LIMIT),
+    "audited orders": partial(audit.read_rows, order_ids=[order_id(number) for number in range(20)]),
     "batch": partial(queries.count_pending, order_ids=[order_id(number) for number in range(20)]),
 }
 LONG = (
