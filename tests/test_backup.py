@@ -1,10 +1,8 @@
 import os
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 import backup
@@ -12,6 +10,7 @@ from orders.commands import PlaceOrder
 from orders.status import OrderStatus
 from tests.builders import a_change, a_place_order
 from tests.conftest import Systems, settings_for
+from tests.databases import EMPTY, a_database
 from tests.processes import HASTY_ORDERS, run_to_its_end, servers_of
 from tests.system import System
 
@@ -41,15 +40,8 @@ async def orders(*arguments: str, **environment: str) -> tuple[int, str]:
 async def an_empty_database(system: System) -> AsyncIterator[dict[str, str]]:
     """The environment of a process that belongs to the system, but has a new database."""
     environment = servers_of(system)
-    url = environment["DATABASE_URL"].replace("+asyncpg", "")
-    name = f"restored-{secrets.token_hex(4)}"
-    admin = await asyncpg.connect(url)
-    try:
-        await admin.execute(f'CREATE DATABASE "{name}"')
-        yield environment | {"DATABASE_URL": f"{url.rpartition('/')[0]}/{name}"}
-        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        await admin.close()
+    async with a_database(environment["DATABASE_URL"], EMPTY) as url:
+        yield environment | {"DATABASE_URL": url}
 
 
 async def test_what_was_backed_up_is_there_again_and_what_came_since_is_mended(

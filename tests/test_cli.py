@@ -1,4 +1,3 @@
-import secrets
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -6,21 +5,15 @@ import pytest
 
 from embedded.child import free_port
 from tests.conftest import Servers
+from tests.databases import EMPTY, a_database
 from tests.processes import run_to_its_end
 
 
 @pytest.fixture
 async def empty_database(servers: Servers) -> AsyncIterator[str]:
     """The URL of a database with nothing in it."""
-    name = f"empty-{secrets.token_hex(4)}"
-    server = servers.database_url.removesuffix("/orders")
-    admin = await asyncpg.connect(f"{server}/postgres")
-    try:
-        await admin.execute(f'CREATE DATABASE "{name}"')
-        yield f"{server}/{name}"
-        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        await admin.close()
+    async with a_database(servers.database_url, EMPTY) as url:
+        yield url
 
 
 async def orders(*arguments: str, **environment: str) -> tuple[int, list[str]]:

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from embedded.child import free_port
 from settings import ROOT
 from tests.conftest import Servers
+from tests.databases import EMPTY, a_database
 
 KEY = re.compile(r"orders_([0-9a-f]{16})_([A-Za-z0-9_-]{43})\n")
 EVERYTHING = ["orders:operate", "orders:read", "orders:write"]
@@ -52,17 +52,8 @@ async def keys(*arguments: str, url: str = "") -> Outcome:
 @pytest.fixture
 async def scratch(servers: Servers) -> AsyncIterator[dict[str, str]]:
     """The URLs of a migrated database without a key, and of one with nothing in it."""
-    server = servers.database_url.removesuffix("/orders")
-    admin = await asyncpg.connect(f"{server}/postgres")
-    names = {"migrated": f"scratch-{uuid4()}", "empty": f"scratch-{uuid4()}"}
-    try:
-        await admin.execute(f'CREATE DATABASE "{names["migrated"]}" TEMPLATE orders')
-        await admin.execute(f'CREATE DATABASE "{names["empty"]}"')
-        yield {kind: f"{server}/{name}" for kind, name in names.items()}
-        for name in names.values():
-            await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        await admin.close()
+    async with a_database(servers.database_url) as migrated, a_database(servers.database_url, EMPTY) as empty:
+        yield {"migrated": migrated, "empty": empty}
 
 
 @pytest.fixture

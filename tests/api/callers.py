@@ -3,14 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from uuid import uuid4
-
-import asyncpg
-from sqlalchemy import make_url
 
 from api.keys import Scope, make_key
 from database.engine import create_engine
 from database.keys import StoredKey, add_key
+from tests.conftest import settings_for
+from tests.databases import a_database
 from tests.system import System
 
 
@@ -40,24 +38,14 @@ async def a_key(system: System, *scopes: Scope, name: str = "shop") -> Holder:
 @asynccontextmanager
 async def with_its_own_database(system: System) -> AsyncIterator[System]:
     """The same system with a migrated database in which there is nothing; its workers write to another."""
-    url = make_url(system.settings.require_database_url())
-    name = f"scratch-{uuid4()}"
-    admin = await asyncpg.connect(
-        url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
-    )
-    try:
-        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE orders')
-        settings = system.settings.model_copy(
-            update={"database_url": url.set(database=name).render_as_string(hide_password=False)}
-        )
-        engine = create_engine(settings, application_name=f"tests-{name}")
+    async with a_database(system.settings.require_database_url()) as url:
+        settings = settings_for(url)
+        settings = system.settings.model_copy(update={"database_url": settings.database_url})
+        engine = create_engine(settings, application_name="tests-scratch")
         try:
             yield replace(system, settings=settings, engine=engine)
         finally:
             await engine.dispose()
-            await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        await admin.close()
 
 
 def set_to(system: System, **settings: object) -> System:

@@ -13,6 +13,7 @@ from orders.status import OrderStatus
 from tests.benchmarks.peers import serving
 from tests.builders import a_record
 from tests.conftest import Servers
+from tests.databases import EMPTY, a_database
 from tests.processes import run_to_its_end, servers_of
 from tests.system import System, a_customer, eventually
 
@@ -20,15 +21,10 @@ Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-async def database(servers: Servers) -> str:
+async def database(servers: Servers) -> AsyncIterator[str]:
     """The URL of an empty database."""
-    server = servers.database_url.rpartition("/")[0]
-    admin = await asyncpg.connect(f"{server}/postgres")
-    try:
-        await admin.execute("CREATE DATABASE crud")
-    finally:
-        await admin.close()
-    return f"{server}/crud"
+    async with a_database(servers.database_url, EMPTY) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 import signal
 import sys
 from collections import Counter
@@ -25,25 +24,12 @@ from orders.order import OrderRecord, StatusChange
 from orders.status import OrderStatus
 from settings import ROOT
 from tests.conftest import Servers, settings_for
+from tests.databases import EMPTY, a_database
 from tests.processes import Run, run_to_its_end, started
 from tests.system import eventually
 
 FILL = ("-m", "benchmarks.fill")
 ORDERS = 6_000  # more than one batch
-
-
-@asynccontextmanager
-async def a_database(servers: Servers, template: str = "orders") -> AsyncIterator[str]:
-    """The URL of a database like a template, `orders` (migrated) or `template1` (empty)."""
-    server = servers.database_url.removesuffix("/orders")
-    name = f"filled-{secrets.token_hex(4)}"
-    admin = await asyncpg.connect(f"{server}/postgres")
-    try:
-        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE {template}')
-        yield f"{server}/{name}"
-        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        await admin.close()
 
 
 async def number_of_orders(url: str) -> int:
@@ -62,7 +48,7 @@ async def value_of(url: str, query: str) -> int:
 @pytest.fixture(scope="module")
 async def filled(servers: Servers) -> AsyncIterator[str]:
     """The URL of a database that the command has filled."""
-    async with a_database(servers) as url:
+    async with a_database(servers.database_url) as url:
         code, log = await run_to_its_end(*FILL, "--orders", str(ORDERS), "--seed", "7", DATABASE_URL=url)
         assert code == 0
         assert log[-1].startswith("6,000 of 6,000 orders are there, after ")
@@ -190,14 +176,14 @@ async def test_a_database_with_orders_is_left_as_it_is(filled: str) -> None:
 
 
 async def test_a_database_without_tables_is_one_line(servers: Servers) -> None:
-    async with a_database(servers, "template1") as url:
+    async with a_database(servers.database_url, EMPTY) as url:
         said = await run_to_its_end(*FILL, "--orders", "10", DATABASE_URL=url)
 
     assert said == (1, ["fill: the database has no tables: run `orders migrate`"])
 
 
 async def test_a_database_that_takes_no_orders_is_one_line(servers: Servers) -> None:
-    async with a_database(servers) as url:
+    async with a_database(servers.database_url) as url:
         name = url.rpartition("/")[2]
         await value_of(
             servers.database_url, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'
@@ -240,7 +226,7 @@ def test_the_help_says_that_there_will_be_no_workflows(capsys: pytest.CaptureFix
 
 
 async def test_ctrl_c_keeps_whole_batches_and_says_how_many_orders_are_there(servers: Servers) -> None:
-    async with a_database(servers) as url:
+    async with a_database(servers.database_url) as url:
         async with started(*FILL, "--orders", "10000000", DATABASE_URL=url) as run:
             await run.until_said("orders: 5000 of 10000000")
             code = await run.asked_to_stop(signal.SIGINT)
@@ -276,7 +262,7 @@ async def held_in_a_batch(url: str) -> AsyncIterator[tuple[Run, asyncpg.Connecti
 
 
 async def test_a_killed_fill_leaves_no_part_of_a_batch(servers: Servers) -> None:
-    async with a_database(servers) as url:
+    async with a_database(servers.database_url) as url:
         async with held_in_a_batch(url) as (run, _):
             await run.asked_to_stop(signal.SIGKILL)
 
@@ -285,7 +271,7 @@ async def test_a_killed_fill_leaves_no_part_of_a_batch(servers: Servers) -> None
 
 async def test_a_connection_that_is_lost_in_a_batch_is_one_line(servers: Servers) -> None:
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'fill'"
-    async with a_database(servers) as url:
+    async with a_database(servers.database_url) as url:
         async with held_in_a_batch(url) as (run, other):
             await other.execute(f"{end} AND datname = current_database()")
             code = await run.until_ended()
@@ -297,7 +283,7 @@ async def test_a_connection_that_is_lost_in_a_batch_is_one_line(servers: Servers
 
 async def test_a_terminal_gets_a_bar(servers: Servers) -> None:
     terminal, theirs = os.openpty()
-    async with a_database(servers) as url:
+    async with a_database(servers.database_url) as url:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *FILL,

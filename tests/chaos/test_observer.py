@@ -9,18 +9,15 @@ from chaos.journal import Journal, read_entries
 from chaos.observer import observe
 from tests.chaos.hand import ORDER
 from tests.conftest import Servers
+from tests.databases import EMPTY, a_database
 from tests.system import eventually
 
 
 @pytest.fixture
 async def database(servers: Servers) -> AsyncIterator[str]:
     """A database with nothing but what the observer looks at."""
-    server = servers.database_url.removesuffix("/orders")
-    admin = await asyncpg.connect(f"{server}/postgres", ssl=False)
-    await admin.execute("CREATE DATABASE observed")
-    yield f"{server}/observed"
-    await admin.execute("DROP DATABASE observed WITH (FORCE)")
-    await admin.close()
+    async with a_database(servers.database_url, EMPTY) as url:
+        yield url
 
 
 async def test_every_change_of_a_row_is_written_down_across_a_broken_connection(

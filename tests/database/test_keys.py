@@ -14,14 +14,14 @@ from database.engine import DatabaseUnavailable, create_engine
 from database.keys import StoredKey, add_key, list_keys, revoke_key
 from embedded.child import free_port
 from tests.builders import NOON
-from tests.conftest import settings_for
-from tests.database.conftest import Databases
+from tests.conftest import Servers, settings_for
+from tests.databases import a_database
 
 
 @pytest.fixture
-async def engine(databases: Databases) -> AsyncIterator[AsyncEngine]:
+async def engine(servers: Servers) -> AsyncIterator[AsyncEngine]:
     """A migrated database without a key."""
-    async with databases("orders") as url:
+    async with a_database(servers.database_url) as url:
         engine = create_engine(settings_for(url), application_name="tests-keys")
         yield engine
         await engine.dispose()

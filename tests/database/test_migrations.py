@@ -5,8 +5,8 @@ import asyncio
 import asyncpg
 
 from database.migrate import migrate
-from tests.conftest import settings_for
-from tests.database.conftest import Databases
+from tests.conftest import Servers, settings_for
+from tests.databases import a_database
 
 NAME = "ix_orders_customer_id_status_created_at_id"
 BEFORE_IT_WAS_NEEDED = (
@@ -16,8 +16,8 @@ BEFORE_IT_WAS_NEEDED = (
 )
 
 
-async def test_an_index_that_was_made_beforehand_is_found(databases: Databases) -> None:
-    async with databases("orders") as url:
+async def test_an_index_that_was_made_beforehand_is_found(servers: Servers) -> None:
+    async with a_database(servers.database_url) as url:
         connection = await asyncpg.connect(url)
         try:
             for statement in BEFORE_IT_WAS_NEEDED:

@@ -3,12 +3,10 @@
 import asyncio
 import json
 import os
-import secrets
 import sys
 from collections.abc import AsyncIterator
 from io import StringIO
 
-import asyncpg
 import pytest
 from rich.console import Console
 
@@ -17,6 +15,7 @@ from embedded.child import free_port
 from orders.status import OrderStatus
 from settings import ROOT
 from tests.conftest import Servers, Systems
+from tests.databases import EMPTY, a_database
 from tests.doctor.conftest import Ward, tidy
 from tests.processes import HASTY_ORDERS, run_to_its_end, servers_of
 from tests.system import System
@@ -129,14 +128,8 @@ async def test_without_temporal_it_could_not_look(served: System) -> None:
 
 
 async def test_in_a_database_without_tables_it_could_not_look(served: System, servers: Servers) -> None:
-    server, name = servers.database_url.removesuffix("/orders"), f"empty-{secrets.token_hex(4)}"
-    admin = await asyncpg.connect(f"{server}/postgres")
-    try:
-        await admin.execute(f'CREATE DATABASE "{name}"')
-        code, log = await doctor(served, DATABASE_URL=f"{server}/{name}")
-    finally:
-        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-        await admin.close()
+    async with a_database(servers.database_url, EMPTY) as url:
+        code, log = await doctor(served, DATABASE_URL=url)
 
     assert code == 2
     assert log[-1].startswith("orders: DATABASE_URL: ")
