@@ -79,7 +79,8 @@ async def _asking(
             min_length=1,
             max_length=255,
             pattern="^[!-~]+$",
-            description="Makes a retry safe: the same key and body are carried out once.",
+            description="Makes a retry safe: the same key and body are carried out once. A key counts for "
+            "one caller and one order, and for placing orders apart.",
         ),
     ] = None,
     prefer: Annotated[

@@ -39,7 +39,7 @@ class OrderUndecidable(Exception):  # noqa: N818 - the name is the fact
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The order after a command; `replayed` when the command had been carried out before."""
+    """The order after a command; `replayed` when another request had it carried out."""
 
     order: Order
     replayed: bool
@@ -164,8 +164,9 @@ class Dispatcher:
     async def change(self, order_id: UUID, command: ChangeStatus, *, wait: bool) -> Answer | None:
         """Have the order's workflow carry out a command; None when it is durable and not decided yet.
 
-        A caller who waits is told at once what the order would refuse, by the same rules that the
-        workflow decides by, and nothing is sent then.
+        What was carried out before is answered from PostgreSQL, to who waits and who does not. Who waits is
+        told at once what the order would refuse, by the same rules that the workflow decides by. In both
+        cases nothing is sent.
 
         Raises:
             InvalidValue: the command could not be stored.
@@ -176,7 +177,7 @@ class Dispatcher:
         """
         lifecycle.validate_change(command)
         deadline = self._deadline()
-        seen = await self._look(order_id, command, deadline) if wait else None
+        seen = await (self._look(order_id, command, deadline) if wait else self._from_postgresql(order_id))
         if seen and (change := lifecycle.find(seen, command)):
             return Answer(order=lifecycle.at(seen, change.version), replayed=True)
         self.commands.count(order_id)
@@ -317,7 +318,9 @@ def _outcome(record: OrderRecord, command: ChangeStatus, seen: OrderRecord | Non
         CommandRefused: the order has moved on.
     """
     if change := lifecycle.find(record, command):
-        return Answer(order=lifecycle.at(record, change.version), replayed=False)
+        # Of requests that raced with one key, each has sent its command, and one command was carried out.
+        is_of_another = change.request_id != command.request_id
+        return Answer(order=lifecycle.at(record, change.version), replayed=is_of_another)
     if seen and record.order.version > seen.order.version:
         lifecycle.decide(record, command, datetime.now(UTC))
     return None

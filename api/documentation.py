@@ -11,7 +11,7 @@ _REQUEST_ID = "5f0c6f4e-9d0a-4a57-9f0c-0d8b3a1c2e11"
 _HEADERS = {
     "ETag": {"description": "The order's version, quoted.", "schema": {"type": "string"}},
     "Idempotent-Replayed": {
-        "description": "`true` when the command had been carried out before, under the same key.",
+        "description": "`true` when another request under the same key had the command carried out.",
         "schema": {"type": "string"},
     },
     "Link": {

@@ -19,6 +19,18 @@ async def place(http: httpx2.AsyncClient) -> str:
     return str(response.json()["id"])
 
 
+async def statuses_of(http: httpx2.AsyncClient, order: str) -> list[str]:
+    """Every status that the order has had, oldest first."""
+    history = (await http.get(f"/orders/{order}/history")).json()["history"]
+    return [change["new_status"] for change in history]
+
+
+async def signals_of(system: System, order: str) -> int:
+    """How many signals the order's workflow was sent."""
+    history = await system.handle(order).fetch_history()
+    return sum(event.HasField("workflow_execution_signaled_event_attributes") for event in history.events)
+
+
 async def test_a_repeated_create_is_answered_as_the_first_time(http: httpx2.AsyncClient) -> None:
     key, wanted = a_key(), a_body()
     first = await http.post("/orders/", json=wanted, headers=key)
@@ -65,8 +77,18 @@ async def test_fifty_identical_changes_are_one_transition(http: httpx2.AsyncClie
     )
 
     assert {(answer.status_code, answer.json()["version"]) for answer in answers} == {(200, 2)}
-    history = (await http.get(f"/orders/{order}/history")).json()["history"]
-    assert [change["new_status"] for change in history] == ["PENDING", "PROCESSING"]
+    assert sum("Idempotent-Replayed" not in answer.headers for answer in answers) == 1
+    assert await statuses_of(http, order) == ["PENDING", "PROCESSING"]
+
+
+async def test_fifty_identical_cancels_are_one_cancellation(http: httpx2.AsyncClient) -> None:
+    order, key = await place(http), a_key()
+
+    answers = await asyncio.gather(*(http.delete(f"/orders/{order}", headers=key) for _ in range(50)))
+
+    assert {(answer.status_code, answer.json()["status"]) for answer in answers} == {(200, "CANCELLED")}
+    assert sum("Idempotent-Replayed" not in answer.headers for answer in answers) == 1
+    assert await statuses_of(http, order) == ["PENDING", "CANCELLED"]
 
 
 async def test_a_repeated_cancel_is_answered_as_the_first_time(http: httpx2.AsyncClient) -> None:
@@ -102,6 +124,29 @@ async def test_a_key_is_for_one_change(http: httpx2.AsyncClient) -> None:
 
     assert (refused.status_code, refused.json()["code"]) == (422, "command_id_reused")
     assert (await http.get(f"/orders/{order}")).json()["status"] == "PROCESSING"
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_a_key_is_known_to_who_does_not_wait_too(
+    system: System, http: httpx2.AsyncClient, method: str
+) -> None:
+    order, headers = await place(http), a_key()
+    path, body = (
+        (f"/orders/{order}/status", {"status": "PROCESSING"})
+        if method == "PUT"
+        else (f"/orders/{order}", None)
+    )
+    first = await http.request(method, path, json=body, headers=headers)
+    events = await signals_of(system, order)
+
+    headers["Prefer"] = "respond-async"
+    again = await http.request(method, path, json=body, headers=headers)
+    another = await http.put(f"/orders/{order}/status", json={"status": "SHIPPED"}, headers=headers)
+
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (another.status_code, another.json()["code"]) == (422, "command_id_reused")
+    assert await signals_of(system, order) == events == 1
 
 
 async def test_a_refused_command_is_decided_afresh(http: httpx2.AsyncClient) -> None:
