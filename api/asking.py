@@ -7,17 +7,19 @@ from typing import Annotated
 from uuid import UUID, uuid4
 
 from fastapi import Depends, Header, Query
+from fastapi.exceptions import RequestValidationError
 from uuid_utils.compat import uuid7
 
 from api.guard import Called
 from api.keys import ANONYMOUS, Caller
 from api.request_id import current_request_id
 from api.schemas import NewOrderBody
-from orders.commands import ChangeStatus, PlaceOrder
+from orders.commands import NO_VERSION, ChangeStatus, PlaceOrder
 from orders.names import idempotent_command_id, idempotent_order_id
 from orders.status import OrderStatus
 
-_OUR_ETAG = re.compile('"([0-9]{1,9})"')
+# An entity tag (RFC 9110, 8.8.3); the group is the version in one that an order may have.
+_TAG = re.compile(r'(?:W/"[^"]*"|"(?:([1-9][0-9]{0,8})"|[^"]*"))')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,17 +99,29 @@ async def _asking(
 
 async def _expected_version(
     if_match: Annotated[
-        str | None,
+        list[str],
         Header(
-            alias="If-Match", max_length=255, description="The `ETag` of the version to change; else 412."
+            alias="If-Match",
+            description="The `ETag` of the version to change; else 412. Two versions in one list are 422.",
         ),
-    ] = None,
+    ] = [],  # noqa: B006 - FastAPI copies it
 ) -> int | None:
-    """The version that a client wants to change; one that no order has where the tag is none of ours."""
-    if if_match is None or if_match.strip() == "*":
+    """The version that a client wants to change; one that no order has where no tag is one of ours.
+
+    A signal carries one version, so that two are a question that the order could not be asked.
+    """
+    given = ",".join(if_match).strip()
+    if not if_match or given == "*":
         return None
-    tag = _OUR_ETAG.fullmatch(if_match.strip())
-    return int(tag[1]) if tag else 0
+    versions = {int(tag[1]) for tag in _TAG.finditer(given) if tag[1]}
+    if len(versions) > 1:
+        mistake = {
+            "type": "header",
+            "loc": ("header", "If-Match"),
+            "msg": "must name one version of the order",
+        }
+        raise RequestValidationError([mistake])
+    return versions.pop() if versions else NO_VERSION
 
 
 Asked = Annotated[Asking, Depends(_asking)]

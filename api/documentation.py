@@ -89,6 +89,7 @@ _EXPLANATION_EXAMPLE = {
             "changed_by": "carrier-3",
             "rejected_at": "2026-01-05T09:34:00Z",
             "reason": "Invalid status transition from PROCESSING to DELIVERED",
+            "request_id": None,
         }
     ],
 }

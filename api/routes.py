@@ -203,7 +203,10 @@ async def get_history(order_id: OrderId, reader: Read) -> Response:
     },
 )
 async def explain_order(order_id: OrderId, reader: Read, request: Request) -> Response:
-    """Say what an order waits for: a worker, a database, the promotion, a command; and what it refused."""
+    """Say what an order waits for: a worker, a database, the promotion, a command; and what it refused.
+
+    `rejections` has the commands that reached the order's workflow; what the API refused was never sent.
+    """
     found = await reader.inspect(order_id)
     explanation = explain(order_id, found, ui_url=request.app.state.settings.temporal_ui_url)
     return Response(explanation.model_dump_json(), media_type="application/json")

@@ -266,6 +266,7 @@ class RejectionView(_Response):
     changed_by: str | None = None
     rejected_at: datetime
     reason: str
+    request_id: str | None = None
 
 
 class ExplainedWorkflow(_Response):

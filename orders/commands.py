@@ -8,6 +8,9 @@ from uuid import UUID
 from orders.money import DEFAULT_CURRENCY
 from orders.status import OrderStatus
 
+NO_VERSION = 0
+"""What is expected of an order by somebody who asks for a version that no order has."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewLineItem:

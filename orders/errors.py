@@ -10,6 +10,7 @@ OrderError
 └── OrderNotFound         there is no such order
 """
 
+from orders.commands import NO_VERSION
 from orders.status import TRANSITIONS, OrderStatus
 
 
@@ -65,6 +66,8 @@ class VersionMismatch(CommandRefused):
         self.current = current
 
     def __str__(self) -> str:
+        if self.expected == NO_VERSION:
+            return f"Order has version {self.current}, and no version matches what is asked for"
         return f"Order has version {self.current}, not {self.expected}"
 
 

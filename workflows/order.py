@@ -171,7 +171,9 @@ class OrderWorkflow:
         )
 
     def _remember(self, rejection: Rejection) -> None:
-        workflow.logger.warning("Refused a signal: %s", rejection.reason)
+        workflow.logger.warning(
+            "Refused a signal: %s", rejection.reason, extra={"request_id": rejection.request_id}
+        )
         self._set(rejections=(*self._state.rejections, rejection)[-REMEMBERED_REJECTIONS:])
 
     def _set(self, **changes: Unpack[_StateChanges]) -> None:

@@ -22,6 +22,7 @@ class Rejection:
     changed_by: str | None
     rejected_at: datetime
     reason: str
+    request_id: str | None = None
 
     @classmethod
     def of(cls, signal: StatusSignal | CancelSignal | None, rejected_at: datetime, reason: str) -> Self:
@@ -36,6 +37,7 @@ class Rejection:
             changed_by=cut(signal.changed_by) if signal else None,
             rejected_at=rejected_at,
             reason=reason,
+            request_id=cut(signal.request_id) if signal else None,
         )
 
 

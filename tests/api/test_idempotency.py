@@ -19,10 +19,23 @@ async def place(http: httpx2.AsyncClient) -> str:
     return str(response.json()["id"])
 
 
+def call(method: str, order: str) -> tuple[str, object]:
+    """The path and the body of a change that a PENDING order allows."""
+    if method == "PUT":
+        return f"/orders/{order}/status", {"status": "PROCESSING"}
+    return (f"/orders/{order}", None) if method == "DELETE" else ("/orders/", a_body())
+
+
 async def statuses_of(http: httpx2.AsyncClient, order: str) -> list[str]:
     """Every status that the order has had, oldest first."""
     history = (await http.get(f"/orders/{order}/history")).json()["history"]
     return [change["new_status"] for change in history]
+
+
+@pytest.fixture(scope="module")
+async def placed(http: httpx2.AsyncClient) -> str:
+    """An order that stays as it is."""
+    return await place(http)
 
 
 async def signals_of(system: System, order: str) -> int:
@@ -168,13 +181,68 @@ async def test_the_order_of_a_key_can_be_known_before_it_is_placed(http: httpx2.
     assert placed.json()["id"] == str(idempotent_order_id("api", key["Idempotency-Key"]))
 
 
-@pytest.mark.parametrize("key", ["", " ", "a b", "é".encode("latin-1").decode("latin-1"), "k" * 256])
-async def test_a_key_is_1_to_255_visible_characters(http: httpx2.AsyncClient, key: str) -> None:
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("key", ["", " ", "a b", "\x7f", "é".encode("latin-1").decode("latin-1"), "k" * 256])
+async def test_a_key_is_1_to_255_visible_characters(
+    http: httpx2.AsyncClient, placed: str, method: str, key: str
+) -> None:
+    path, body = call(method, placed)
     headers = [(b"Idempotency-Key", key.encode("latin-1"))]
 
-    refused = await http.post("/orders/", json=a_body(), headers=headers)
+    refused = await http.request(method, path, json=body, headers=headers)
 
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+    assert [error["place"] for error in refused.json()["errors"]] == ["header.Idempotency-Key"]
+    assert await statuses_of(http, placed) == ["PENDING"]
+
+
+VISIBLE = "".join(chr(code) for code in range(ord("!"), ord("~") + 1))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("key", ["~", "k" * 255, VISIBLE], ids=["1", "255", "every character"])
+async def test_a_key_may_have_every_visible_character(
+    http: httpx2.AsyncClient, method: str, key: str
+) -> None:
+    path, body = call(method, await place(http))
+
+    first = await http.request(method, path, json=body, headers={"Idempotency-Key": key})
+    again = await http.request(method, path, json=body, headers={"Idempotency-Key": key})
+
+    assert first.status_code == again.status_code == (201 if method == "POST" else 200)
+    assert first.json() == again.json()
+    assert again.headers["Idempotent-Replayed"] == "true"
+
+
+async def test_a_key_counts_for_one_order_and_for_placing_apart(http: httpx2.AsyncClient) -> None:
+    key = a_key()
+    first = await http.post("/orders/", json=a_body(), headers=key)
+    second = await place(http)
+
+    answers = [await http.delete(f"/orders/{order}", headers=key) for order in (first.json()["id"], second)]
+
+    assert [(answer.status_code, answer.json()["status"]) for answer in answers] == [(200, "CANCELLED")] * 2
+    assert not any("Idempotent-Replayed" in answer.headers for answer in answers)
+
+
+async def test_of_two_orders_that_race_under_one_key_one_is_placed(http: httpx2.AsyncClient) -> None:
+    key, bodies = a_key(), [a_body(), a_body()]
+
+    answers = await asyncio.gather(
+        *(http.post("/orders/", json=bodies[number % 2], headers=key) for number in range(50))
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [201] * 25 + [422] * 25
+    placed = [answer for answer in answers if answer.status_code == 201]
+    assert sum("Idempotent-Replayed" not in answer.headers for answer in placed) == 1
+    assert len({answer.json()["id"] for answer in placed}) == 1
+    refused = [answer for answer in answers if answer.status_code == 422]
+    assert {answer.json()["code"] for answer in refused} == {"command_id_reused"}
+    totals = [
+        (await http.get("/orders/", params={"customer_id": str(body["customer_id"])})).json()["total"]
+        for body in bodies
+    ]
+    assert sorted(totals) == [0, 1]
 
 
 @pytest.mark.parametrize("prefer", ["", "respond-async"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders import lifecycle
-from orders.commands import ChangeStatus
+from orders.commands import NO_VERSION, ChangeStatus
 from orders.errors import CommandIdReused, InvalidTransition, InvalidValue, VersionMismatch
 from orders.order import OrderRecord, StatusChange
 from orders.status import OrderStatus
@@ -184,10 +184,15 @@ def test_a_command_for_the_version_that_the_order_has_is_carried_out() -> None:
     assert lifecycle.decide(a_record(), a_change(PROCESSING, expected_version=1), LATER).version == 2
 
 
-@pytest.mark.parametrize("expected", [-1, 0, 1, 3])
+@pytest.mark.parametrize("expected", [-1, 1, 3])
 def test_a_command_for_another_version_is_refused(expected: int) -> None:
     with pytest.raises(VersionMismatch, match=rf"^Order has version 2, not {expected}$"):
         lifecycle.decide(a_record(PROCESSING), a_change(SHIPPED, expected_version=expected), LATER)
+
+
+def test_a_command_for_a_version_that_no_order_has_is_refused() -> None:
+    with pytest.raises(VersionMismatch, match=r"^Order has version 2, and no version matches"):
+        lifecycle.decide(a_record(PROCESSING), a_change(SHIPPED, expected_version=NO_VERSION), LATER)
 
 
 @pytest.mark.parametrize(
