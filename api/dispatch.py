@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Self
+from typing import Self, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,6 +13,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from api.limits import CommandLimit
+from api.pace import Pace
 from api.reader import OrderNotReadable, Reader
 from database import queries
 from database.engine import DatabaseUnavailable
@@ -28,6 +29,8 @@ from workflows.order import OrderWorkflow
 from workflows.state import OrderInput
 
 logger = logging.getLogger("api.dispatch")
+
+_Found = TypeVar("_Found")
 
 
 class OrderUndecidable(Exception):  # noqa: N818 - the name is the fact
@@ -45,35 +48,6 @@ class Answer:
     replayed: bool
 
 
-class Pace:
-    """When to look for the outcome of a write: rarely before half of what others have taken of late.
-
-    An idle system has outcomes after ten milliseconds, a busy one after hundreds; to look for all of them
-    equally often makes the one slower, or the other busier still.
-    """
-
-    def __init__(self) -> None:
-        self._typical = 0.01
-
-    def note(self, seconds: float) -> None:
-        """An outcome has taken so long."""
-        self._typical += _WEIGHT_OF_THE_LATEST * (seconds - self._typical)
-
-    def pauses(self) -> Iterator[float]:
-        """Seconds to wait between one look and the next, without end."""
-        yield min(max(self._typical / 2, _SHORTEST_PAUSE), _LONGEST_PAUSE)
-        pause = max(self._typical / 7, _SHORTEST_PAUSE)
-        while True:
-            yield min(pause, _LONGEST_PAUSE)
-            pause *= _PAUSE_GROWTH
-
-
-_WEIGHT_OF_THE_LATEST = 0.3
-_SHORTEST_PAUSE = 0.002
-_PAUSE_GROWTH = 1.25
-_LONGEST_PAUSE = 0.25
-
-
 @dataclass(frozen=True)
 class Dispatcher:
     """The way from the API to the workflows: make a command durable, then wait until its outcome is readable.
@@ -81,11 +55,8 @@ class Dispatcher:
     Every call raises `TemporalUnavailable` when Temporal does not take it; nothing was promised then.
     """
 
-    client: Client
-    engine: AsyncEngine
-    answer_deadline: float
-    """Seconds to wait for an outcome before a command is left with Temporal."""
     reader: Reader
+    """Its patience is also how long an outcome is waited for before a command is left with Temporal."""
     commands: CommandLimit
     pace: Pace
     looks: asyncio.Semaphore
@@ -95,9 +66,6 @@ class Dispatcher:
     def of(cls, settings: Settings, client: Client, engine: AsyncEngine) -> Self:
         """A dispatcher as the settings say."""
         return cls(
-            client=client,
-            engine=engine,
-            answer_deadline=settings.answer_deadline,
             reader=Reader(client=client, engine=engine, patience=settings.answer_deadline),
             commands=CommandLimit(),
             pace=Pace(),
@@ -111,12 +79,13 @@ class Dispatcher:
 
         Raises:
             CommandIdReused: another command has placed an order under this id.
+            OrderNotReadable: it has been placed before, and is gone again.
         """
         deadline = self._deadline()
         exists = False
         try:
-            async with asking_temporal(self.answer_deadline):
-                await start_order(self.client, OrderInput(place=command), summarize(command))
+            async with asking_temporal(self.reader.patience):
+                await start_order(self.reader.client, OrderInput(place=command), summarize(command))
         except WorkflowAlreadyStartedError:
             exists = True
         answer = None
@@ -125,29 +94,34 @@ class Dispatcher:
                 command.order_id, 0, deadline, lambda record: _placed(record, command, replayed=exists)
             )
         if exists and answer is None:
-            await self._check_started_by(command)
+            record = await self._as_started(command.order_id)
+            if record is None:
+                raise OrderNotReadable(command.order_id)
+            lifecycle.check_same_order(record, command)
         return answer
 
-    async def _check_started_by(self, command: PlaceOrder) -> None:
-        """Check that the order's workflow was started by this command; Temporal alone says so.
-
-        Raises:
-            CommandIdReused: it was started by another.
-            OrderNotReadable: it is gone again.
-        """
+    async def _as_started(self, order_id: UUID) -> OrderRecord | None:
+        """The order that its workflow was started with, which Temporal alone says; None where it has none."""
         try:
-            async with asking_temporal(self.answer_deadline):
-                workflow = order_workflow(self.client, command.order_id)
+            async with asking_temporal(self.reader.patience):
+                workflow = order_workflow(self.reader.client, order_id)
                 first = await anext(workflow.fetch_history_events(page_size=1))
         except NoWorkflow:
-            raise OrderNotReadable(command.order_id) from None
+            return None
         payloads = first.workflow_execution_started_event_attributes.input.payloads
-        [start] = await self.client.data_converter.decode(payloads, [OrderInput])
-        record = start.carried.record if start.carried else lifecycle.place(start.place, datetime.now(UTC))
-        lifecycle.check_same_order(record, command)
+        start: OrderInput
+        [start] = await self.reader.client.data_converter.decode(payloads, [OrderInput])
+        return start.state(first.event_time.ToDatetime(UTC)).record
 
-    def foresee_place(self, command: PlaceOrder) -> Answer:
-        """The order that a command would place, without placing it."""
+    async def foresee_place(self, command: PlaceOrder) -> Answer:
+        """The order that a command would place, or has placed unbeknown to PostgreSQL; nothing is placed.
+
+        Raises:
+            CommandIdReused: another command has placed an order under this id.
+        """
+        record = await self._as_started(command.order_id)
+        if record:
+            return _placed(record, command, replayed=True)
         return Answer(order=lifecycle.place(command, datetime.now(UTC)).order, replayed=False)
 
     async def find_placed(self, command: PlaceOrder) -> Answer | None:
@@ -182,8 +156,8 @@ class Dispatcher:
             return Answer(order=lifecycle.at(seen, change.version), replayed=True)
         self.commands.count(order_id)
         try:
-            async with asking_temporal(self.answer_deadline):
-                workflow = order_workflow(self.client, order_id)
+            async with asking_temporal(self.reader.patience):
+                workflow = order_workflow(self.reader.client, order_id)
                 await workflow.signal(OrderWorkflow.update_status, StatusSignal.of(command))
         except NoWorkflow:
             return await self._decide_without_workflow(order_id, command)
@@ -213,23 +187,30 @@ class Dispatcher:
         """The order, as far as it can be seen, when it would carry out the command or has done so.
 
         PostgreSQL may lag behind, so what it refuses is refused only once Temporal says that nothing has
-        happened since. The workflow is not queried: a query that a new worker answers among signals can
-        leave an order that does not replay (docs/decisions/0009).
+        happened since. Where nothing is on its way either, PostgreSQL has lost rows, and the workflow is to
+        decide. It is not queried: a query that a new worker answers among signals can leave an order that
+        does not replay (docs/decisions/0009).
 
         Raises:
             CommandRefused: the order would refuse it.
         """
+        left_behind = 0
         try:
             async with asyncio.timeout_at(deadline):
                 for pause in self.pace.pauses():
                     record = await self._from_postgresql(order_id)
-                    if record is None:
+                    if record is None or record.order.version == left_behind:
                         return None
                     try:
                         lifecycle.decide(record, command, datetime.now(UTC))
                     except CommandRefused:
-                        if record.order.status.is_terminal or await self.reader.is_current(record):
+                        if record.order.status.is_terminal:
                             raise
+                        settled = await self.reader.settled_status(order_id)
+                        if settled == record.order.status:
+                            raise
+                        # PostgreSQL had all before Temporal called it settled: the next look sees it.
+                        left_behind = record.order.version if settled else 0
                     else:
                         return record
                     await asyncio.sleep(pause)
@@ -250,7 +231,8 @@ class Dispatcher:
             async with asyncio.timeout_at(deadline):
                 for pause in self.pace.pauses():
                     await asyncio.sleep(pause)
-                    if not await self._has_moved(order_id, seen):
+                    # The version first: a fifth of what it takes to read the order.
+                    if (await self._ask_postgresql(queries.get_version, order_id) or 0) <= seen:
                         continue
                     record = await self._from_postgresql(order_id)
                     if record and (found := answer(record)):
@@ -260,20 +242,16 @@ class Dispatcher:
             logger.warning("Order %s: durable, and without a readable outcome so far", order_id)
         return None
 
-    async def _has_moved(self, order_id: UUID, seen: int) -> bool:
-        """Whether PostgreSQL has a later version: a fifth of what it takes to read the order."""
-        try:
-            async with self.looks:
-                return await queries.get_version(self.engine, order_id) > seen
-        except DatabaseUnavailable as outage:
-            logger.debug("%s", outage)
-            return False
-
     async def _from_postgresql(self, order_id: UUID) -> OrderRecord | None:
         """The order as PostgreSQL has it; None where it does not, or cannot be asked."""
+        return await self._ask_postgresql(queries.get_record, order_id)
+
+    async def _ask_postgresql(
+        self, query: Callable[[AsyncEngine, UUID], Awaitable[_Found | None]], order_id: UUID
+    ) -> _Found | None:
         try:
             async with self.looks:
-                return await queries.get_record(self.engine, order_id)
+                return await query(self.reader.engine, order_id)
         except DatabaseUnavailable as outage:
             logger.debug("%s", outage)
             return None
@@ -291,7 +269,7 @@ class Dispatcher:
                 record = await self.reader.ask_workflow(order_id)
             except OrderNotFound:
                 # Asked once more, for what a lost order and a lost connection have in common is no answer.
-                record = record or await queries.get_record(self.engine, order_id)
+                record = record or await queries.get_record(self.reader.engine, order_id)
                 if record is None:
                     raise
         change = lifecycle.decide(record, command, datetime.now(UTC))
@@ -300,7 +278,7 @@ class Dispatcher:
         return Answer(order=lifecycle.at(record, change.version), replayed=True)
 
     def _deadline(self) -> float:
-        return asyncio.get_running_loop().time() + self.answer_deadline
+        return asyncio.get_running_loop().time() + self.reader.patience
 
 
 def _placed(record: OrderRecord, command: PlaceOrder, *, replayed: bool) -> Answer:

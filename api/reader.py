@@ -132,21 +132,20 @@ class Reader:
         except NoWorkflow:
             return None
 
-    async def is_current(self, record: OrderRecord) -> bool:
-        """Whether the order is still as in the record, with no command on its way to be decided.
+    async def settled_status(self, order_id: UUID) -> str | None:
+        """The order's status once nothing is on its way; None until then.
 
-        A status never comes back, so that the same status is the same version; a command that waits for
-        its decision is a workflow task that is pending, and a decision that waits for PostgreSQL a pending
-        activity.
+        A command that waits for its decision is a workflow task that is pending, and a decision that waits
+        for PostgreSQL a pending activity.
 
         Raises:
             NoWorkflow: it has none.
         """
-        description = await self._describe(record.order.id)
+        description = await self._describe(order_id)
         pending = description.raw_description
-        is_busy = pending.HasField("pending_workflow_task") or bool(pending.pending_activities)
-        status = description.typed_search_attributes.get(STATUS)
-        return not is_busy and status == record.order.status
+        if pending.HasField("pending_workflow_task") or pending.pending_activities:
+            return None
+        return description.typed_search_attributes.get(STATUS)
 
     async def check_reachable(self) -> None:
         """Return once Temporal has answered; raise `TemporalUnavailable` when it does not."""

@@ -109,7 +109,7 @@ async def place_order(body: NewOrderBody, asked: Asked, dispatch: Dispatch) -> R
     validate(command)
     answer = await dispatch.find_placed(command) if asked.key is not None else None
     if asked.dry_run:
-        return _foreseen(answer or dispatch.foresee_place(command))
+        return _foreseen(answer or await dispatch.foresee_place(command))
     answer = answer or await dispatch.place(command, wait=asked.wait)
     if answer is None:
         return _accepted(command.order_id, command_id=str(command.order_id))

@@ -6,6 +6,7 @@ Temporal's silence is bounded, and its errors are told apart.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from uuid import UUID
 
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
@@ -15,7 +16,6 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from orders.names import ORDERS_QUEUE, workflow_id
 from orders.order import Order
-from orders.status import OrderStatus
 from workflows.attributes import attributes_of
 from workflows.order import OrderWorkflow
 from workflows.state import OrderInput
@@ -49,20 +49,15 @@ async def start_order(client: Client, start: OrderInput, summary: str) -> None:
     Raises:
         WorkflowAlreadyStartedError: the order has one, or had one that Temporal still remembers.
     """
-    if start.carried:
-        order = start.carried.record.order
-        order_id, customer_id, status = order.id, order.customer_id, order.status
-    else:
-        place = start.must_place()
-        order_id, customer_id, status = place.order_id, place.customer_id, OrderStatus.PENDING
+    order = start.state(datetime.now(UTC)).record.order
     await client.start_workflow(
         OrderWorkflow.run,
         start,
-        id=workflow_id(order_id),
+        id=workflow_id(order.id),
         task_queue=ORDERS_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
         id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-        search_attributes=attributes_of(customer_id, status),
+        search_attributes=attributes_of(order.customer_id, order.status),
         static_summary=summary,
     )
 

@@ -55,9 +55,7 @@ class OrderWorkflow:
 
     @workflow.init
     def __init__(self, start: OrderInput) -> None:
-        self._state = start.carried or OrderState(
-            record=lifecycle.place(start.must_place(), workflow.info().workflow_start_time)
-        )
+        self._state = start.state(workflow.info().workflow_start_time)
         # What is to be projected, a step for each signal, and carried out step by step: so the commands to
         # Temporal depend on the order of events alone, and not on how many of them came at once, which may
         # differ between a life and its replay (docs/decisions/0009).

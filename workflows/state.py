@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
+from orders import lifecycle
 from orders.commands import PlaceOrder
 from orders.order import OrderRecord
 from orders.signals import CancelSignal, StatusSignal
@@ -61,8 +62,14 @@ class OrderInput:
     place: PlaceOrder | None = None
     carried: OrderState | None = None
 
-    def must_place(self) -> PlaceOrder:
-        """The order to place, where nothing is carried."""
+    def state(self, now: datetime) -> OrderState:
+        """What the run knows at its start, `now` being the time of that.
+
+        Raises:
+            ValueError: the input is empty.
+        """
+        if self.carried:
+            return self.carried
         if self.place is None:
             raise ValueError("An order's workflow starts from an order to place")
-        return self.place
+        return OrderState(record=lifecycle.place(self.place, now))

@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from api.dispatch import Pace
+from api.pace import Pace
 from orders.status import OrderStatus
 from tests.builders import a_change, a_place_order
 from tests.system import System, a_customer

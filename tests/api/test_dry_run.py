@@ -105,6 +105,36 @@ async def test_a_dry_run_of_what_was_placed_shows_what_a_retry_would(
     assert await traces(system, placed) == before
 
 
+async def test_a_dry_run_knows_what_was_placed_and_cannot_be_read_yet(
+    lonely: System, lonely_http: httpx2.AsyncClient
+) -> None:
+    key, body = a_key(), a_body()
+    accepted = await lonely_http.post("/orders/", json=body, headers=key)
+
+    shown = await lonely_http.post("/orders/", params=DRY, json=body, headers=key)
+    refused = await lonely_http.post("/orders/", params=DRY, json=a_body(), headers=key)
+    real = await lonely_http.post("/orders/", json=a_body(), headers=key)
+
+    assert (accepted.status_code, shown.status_code) == (202, 200)
+    assert told(refused) == told(real)
+    assert (real.status_code, real.json()["code"]) == (422, "command_id_reused")
+    async with lonely.workers():
+
+        async def is_as_shown() -> bool:
+            return bool((await lonely_http.get(f"/orders/{shown.json()['id']}")).json() == shown.json())
+
+        await eventually(is_as_shown)
+
+
+async def test_without_temporal_a_dry_run_promises_no_order(system: System) -> None:
+    async with without_temporal(impatient(system)) as broken, api_of(broken) as cut:
+        shown = await cut.post("/orders/", params=DRY, json=a_body())
+        real = await cut.post("/orders/", json=a_body())
+
+    assert (shown.status_code, shown.json()["code"]) == (503, "temporal_unavailable")
+    assert told(shown) == told(real)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -9,6 +9,7 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from benchmarks.floor import CHANGES, QUEUE, Floor, build_worker
 from orders.status import OrderStatus
+from tests.builders import NOON
 from tests.processes import Run, servers_of, started
 from tests.system import PATIENCE_SECONDS, System, eventually
 from worker import Role, build_workers
@@ -70,8 +71,9 @@ async def test_it_starts_from_what_an_order_starts_from(measured: System) -> Non
 
     start = history.events[0].workflow_execution_started_event_attributes
     (given,) = await measured.client.data_converter.decode(start.input.payloads, [OrderInput])
-    assert workflow_id == f"floor-{given.must_place().order_id}"
-    assert [item.product_id for item in given.must_place().items] == ["laptop", "mouse"]
+    order = given.state(NOON).record.order
+    assert workflow_id == f"floor-{order.id}"
+    assert [item.product_id for item in order.items] == ["laptop", "mouse"]
     assert set(start.search_attributes.indexed_fields) == {"CustomerId", "OrderStatus"}
 
 
