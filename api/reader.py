@@ -10,7 +10,6 @@ from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
-    WorkflowQueryFailedError,
 )
 
 from database import queries
@@ -18,8 +17,14 @@ from database.engine import DatabaseUnavailable
 from orders.errors import OrderNotFound
 from orders.order import Order, OrderRecord, StatusChange
 from workflows.attributes import STATUS
-from workflows.client import NoWorkflow, TemporalUnavailable, asking_temporal, order_workflow
-from workflows.order import OrderWorkflow
+from workflows.client import (
+    NoWorkflow,
+    Silent,
+    TemporalUnavailable,
+    asking_temporal,
+    order_workflow,
+    query_order,
+)
 from workflows.state import OrderState
 
 logger = logging.getLogger("api.reader")
@@ -30,10 +35,6 @@ class OrderNotReadable(Exception):  # noqa: N818 - the name is the fact
 
     def __init__(self, order_id: UUID) -> None:
         super().__init__(f"Order {order_id} exists and cannot be shown yet")
-
-
-class _Silent(Exception):  # noqa: N818 - the name is the fact
-    """A workflow does not show its order; `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class Reader:
 
         Raises:
             OrderNotFound: there is no such workflow.
-            OrderNotReadable: there is one, and no worker shows it in time.
+            OrderNotReadable: there is one, and it does not show the order.
         """
         try:
             # Asked first, because Temporal answers for itself here, and a query needs a worker.
@@ -94,8 +95,8 @@ class Reader:
         except NoWorkflow:
             raise OrderNotFound(str(order_id)) from None
         try:
-            return (await self._state(order_id)).record
-        except _Silent as silent:
+            return (await query_order(self.client, order_id, self.patience)).record
+        except Silent as silent:
             logger.warning("Order %s: its workflow does not answer: %s", order_id, silent)
             raise OrderNotReadable(order_id) from None
 
@@ -115,9 +116,9 @@ class Reader:
             return Inspection(description=None, state=None, projected=projected)
         state, silence = None, ""
         try:
-            state = await self._state(order_id)
-        except _Silent as silent:
-            silence = str(silent)
+            state = await query_order(self.client, order_id, self.patience)
+        except (Silent, TemporalUnavailable) as reason:
+            silence = str(reason)
         try:
             projected = await queries.get_order(self.engine, order_id)
         except DatabaseUnavailable as outage:
@@ -157,17 +158,3 @@ class Reader:
     async def _describe(self, order_id: UUID) -> WorkflowExecutionDescription:
         async with asking_temporal(self.patience):
             return await order_workflow(self.client, order_id).describe()
-
-    async def _state(self, order_id: UUID) -> OrderState:
-        """The workflow's own answer.
-
-        Raises:
-            _Silent: no worker gives it in time, or none can load the workflow.
-        """
-        try:
-            async with asking_temporal(self.patience):
-                return await order_workflow(self.client, order_id).query(OrderWorkflow.order)
-        except (TemporalUnavailable, NoWorkflow):
-            raise _Silent(f"none answers within {self.patience:g} s") from None
-        except WorkflowQueryFailedError as failure:
-            raise _Silent(" ".join(str(failure).split())) from None

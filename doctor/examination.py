@@ -14,10 +14,11 @@ from temporalio.client import Client, WorkflowExecution
 from database import audit, projection
 from database.projection import Rows, rows_of
 from doctor.findings import Finding, diagnose, find_flaw
-from doctor.temporal import Silent, Workflows
+from doctor.temporal import Workflows
 from orders.order import OrderKey, OrderRecord
 from orders.status import OrderStatus
 from workflows.attributes import CUSTOMER, STATUS
+from workflows.client import Silent
 
 PAGE_SIZE = 500
 """Orders read at once; their ids make a query of some 20 kB for Temporal."""

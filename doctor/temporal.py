@@ -8,17 +8,21 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.errordetails.v1 import WorkflowNotReadyFailure
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client, WorkflowExecution, WorkflowQueryFailedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client, WorkflowExecution
 
 from doctor.findings import Known
 from orders.names import ORDERS_QUEUE, order_id_of, workflow_id
 from orders.order import OrderRecord
-from workflows.client import NoWorkflow, TemporalUnavailable, asking_temporal, order_workflow
-from workflows.order import OrderWorkflow
+from workflows.client import (
+    NoWorkflow,
+    Silent,
+    TemporalUnavailable,
+    asking_temporal,
+    order_workflow,
+    query_order,
+)
 
 # A worker that has nothing to do asks anew every minute.
 _LATELY = timedelta(seconds=90)
@@ -28,17 +32,6 @@ _ORDERS = "WorkflowType = 'OrderWorkflow' AND ExecutionStatus != 'ContinuedAsNew
 
 class CouldNotLook(Exception):  # noqa: N818 - the name is the fact
     """Temporal, or every worker, is away: nothing can be said of the orders. The message is one line."""
-
-
-class Silent(Exception):  # noqa: N818 - the name is the fact
-    """A workflow does not answer. The message is one line and says why.
-
-    `is_its_own` says that the reason is the workflow's, and not that of a worker that is away.
-    """
-
-    def __init__(self, reason: str, *, is_its_own: bool) -> None:
-        super().__init__(reason)
-        self.is_its_own = is_its_own
 
 
 @dataclass(frozen=True)
@@ -100,7 +93,11 @@ class Workflows:
         return any(poller.last_access_time.ToDatetime(UTC) > since for poller in queue.pollers)
 
     async def ask(self, order_id: UUID) -> Known | None:
-        """What the workflow says of its order; None where there is none."""
+        """What the workflow says of its order; None where there is none.
+
+        Raises:
+            CouldNotLook: Temporal is away.
+        """
         handle = order_workflow(self.client, order_id)
         try:
             async with self._asking():
@@ -118,20 +115,13 @@ class Workflows:
         """The order as its workflow has it now; a worker must be there to say so.
 
         Raises:
-            Silent: nothing comes in time, or the workflow is broken, or gone.
+            Silent: it does not show the order.
+            CouldNotLook: Temporal is away.
         """
         try:
-            # Not `rpc_timeout`: the client retries, and that bounds each attempt only.
-            async with asyncio.timeout(self.patience):
-                return (await order_workflow(self.client, order_id).query(OrderWorkflow.order)).record
-        except TimeoutError:
-            raise Silent(f"no answer within {self.patience:g} s", is_its_own=False) from None
-        except WorkflowQueryFailedError as failure:
-            raise Silent(_one_line(failure), is_its_own=True) from None
-        except RPCError as error:
-            if error.status in _SILENCES:
-                raise Silent(error.message, is_its_own=_is_about_the_workflow(error)) from None
-            raise CouldNotLook(f"Temporal: {error.status.name}: {error.message}") from error
+            return (await query_order(self.client, order_id, self.patience)).record
+        except TemporalUnavailable as error:
+            raise CouldNotLook(str(error)) from None
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[None]:
@@ -140,23 +130,3 @@ class Workflows:
                 yield
         except TemporalUnavailable as error:
             raise CouldNotLook(str(error)) from None
-
-
-def _is_about_the_workflow(error: RPCError) -> bool:
-    details = error.grpc_status.details
-    return error.status is RPCStatusCode.NOT_FOUND or (
-        bool(details) and details[0].Is(WorkflowNotReadyFailure.DESCRIPTOR)
-    )
-
-
-# The workflow is gone, no worker has its queue, or its tasks fail.
-_SILENCES = {
-    RPCStatusCode.NOT_FOUND,
-    RPCStatusCode.FAILED_PRECONDITION,
-    RPCStatusCode.INVALID_ARGUMENT,
-    RPCStatusCode.DEADLINE_EXCEEDED,
-}
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID
 
-from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
-from temporalio.client import Client, WorkflowHandle
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, WorkflowNotReadyFailure
+from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -18,7 +18,7 @@ from orders.names import ORDERS_QUEUE, workflow_id
 from orders.order import Order
 from workflows.attributes import attributes_of
 from workflows.order import OrderWorkflow
-from workflows.state import OrderInput
+from workflows.state import OrderInput, OrderState
 
 
 class TemporalUnavailable(Exception):  # noqa: N818 - the name is the fact
@@ -27,6 +27,17 @@ class TemporalUnavailable(Exception):  # noqa: N818 - the name is the fact
 
 class NoWorkflow(Exception):  # noqa: N818 - the name is the fact
     """There is no such workflow, or it has ended."""
+
+
+class Silent(Exception):  # noqa: N818 - the name is the fact
+    """A workflow does not show its order. The message is one line and says why.
+
+    `is_its_own` says that the reason is the workflow's, and not that of a worker that is away.
+    """
+
+    def __init__(self, reason: str, *, is_its_own: bool) -> None:
+        super().__init__(" ".join(reason.split()))
+        self.is_its_own = is_its_own
 
 
 # A mistake of ours or of the deployment: asking again later would not help.
@@ -59,6 +70,43 @@ async def start_order(client: Client, start: OrderInput, summary: str) -> None:
         id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         search_attributes=attributes_of(order.customer_id, order.status),
         static_summary=summary,
+    )
+
+
+async def query_order(client: Client, order_id: UUID, patience: float) -> OrderState:
+    """What the order's workflow says of it now; a worker must be there to answer, within `patience` seconds.
+
+    Raises:
+        Silent: none does, or the workflow is broken, or gone.
+        TemporalUnavailable: Temporal did not take the question.
+    """
+    try:
+        # Not `rpc_timeout`: the client retries, and that bounds each attempt only.
+        async with asyncio.timeout(patience):
+            return await order_workflow(client, order_id).query(OrderWorkflow.order)
+    except TimeoutError:
+        raise Silent(f"no answer within {patience:g} s", is_its_own=False) from None
+    except WorkflowQueryFailedError as failure:
+        raise Silent(str(failure), is_its_own=True) from None
+    except RPCError as error:
+        if error.status in _SILENCES:
+            raise Silent(error.message, is_its_own=_is_about_the_workflow(error)) from None
+        raise TemporalUnavailable(f"Temporal: {error.status.name}: {error.message}") from error
+
+
+# The workflow is gone, no worker has its queue, or its tasks fail.
+_SILENCES = {
+    RPCStatusCode.NOT_FOUND,
+    RPCStatusCode.FAILED_PRECONDITION,
+    RPCStatusCode.INVALID_ARGUMENT,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+}
+
+
+def _is_about_the_workflow(error: RPCError) -> bool:
+    details = error.grpc_status.details
+    return error.status is RPCStatusCode.NOT_FOUND or (
+        bool(details) and details[0].Is(WorkflowNotReadyFailure.DESCRIPTOR)
     )
 
 
