@@ -132,15 +132,31 @@ class Dispatcher:
         Raises:
             CommandIdReused: another command has placed an order under this id.
         """
-        record = await self._from_postgresql(command.order_id)
+        record = await self._recall(command.order_id)
         return _placed(record, command, replayed=True) if record else None
+
+    async def find_changed(self, order_id: UUID, command: ChangeStatus) -> Answer | None:
+        """The order after this command was carried out before, however long ago; None where it was not yet.
+
+        Raises:
+            CommandIdReused: another command was carried out under its id.
+        """
+        record = await self._recall(order_id)
+        return _replay(record, command) if record else None
+
+    async def _recall(self, order_id: UUID) -> OrderRecord | None:
+        """The order as PostgreSQL has it, if it says so in time."""
+        try:
+            async with asyncio.timeout_at(self._deadline()):
+                return await self._from_postgresql(order_id)
+        except TimeoutError:
+            return None
 
     async def change(self, order_id: UUID, command: ChangeStatus, *, wait: bool) -> Answer | None:
         """Have the order's workflow carry out a command; None when it is durable and not decided yet.
 
-        What was carried out before is answered from PostgreSQL, to who waits and who does not. Who waits is
-        told at once what the order would refuse, by the same rules that the workflow decides by. In both
-        cases nothing is sent.
+        A caller who waits is told at once what was carried out before, and what the order would refuse, by
+        the same rules that the workflow decides by; nothing is sent then.
 
         Raises:
             InvalidValue: the command could not be stored.
@@ -151,9 +167,9 @@ class Dispatcher:
         """
         lifecycle.validate_change(command)
         deadline = self._deadline()
-        seen = await (self._look(order_id, command, deadline) if wait else self._from_postgresql(order_id))
-        if seen and (change := lifecycle.find(seen, command)):
-            return Answer(order=lifecycle.at(seen, change.version), replayed=True)
+        seen = await self._look(order_id, command, deadline) if wait else None
+        if seen and (done := _replay(seen, command)):
+            return done
         self.commands.count(order_id)
         try:
             async with asking_temporal(self.reader.patience):
@@ -175,12 +191,14 @@ class Dispatcher:
         """
         lifecycle.validate_change(command)
         seen = await self._look(order_id, command, self._deadline())
-        record = seen or await self.reader.ask_workflow(order_id)
-        change = lifecycle.decide(record, command, datetime.now(UTC))
-        if change in record.history:
-            return Answer(order=lifecycle.at(record, change.version), replayed=True)
+        if seen and (done := _replay(seen, command)):
+            return done
         if await self.reader.workflow_status(order_id) is not WorkflowExecutionStatus.RUNNING:
             return await self._decide_without_workflow(order_id, command)
+        record = seen or await self.reader.ask_workflow(order_id)
+        if done := _replay(record, command):
+            return done
+        change = lifecycle.decide(record, command, datetime.now(UTC))
         return Answer(order=lifecycle.apply(record, change).order, replayed=False)
 
     async def _look(self, order_id: UUID, command: ChangeStatus, deadline: float) -> OrderRecord | None:
@@ -272,10 +290,10 @@ class Dispatcher:
                 record = record or await queries.get_record(self.reader.engine, order_id)
                 if record is None:
                     raise
-        change = lifecycle.decide(record, command, datetime.now(UTC))
-        if change not in record.history:
-            raise OrderUndecidable(order_id)
-        return Answer(order=lifecycle.at(record, change.version), replayed=True)
+        if done := _replay(record, command):
+            return done
+        lifecycle.decide(record, command, datetime.now(UTC))
+        raise OrderUndecidable(order_id)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.reader.patience
@@ -284,6 +302,12 @@ class Dispatcher:
 def _placed(record: OrderRecord, command: PlaceOrder, *, replayed: bool) -> Answer:
     lifecycle.check_same_order(record, command)
     return Answer(order=lifecycle.at(record, 1), replayed=replayed)
+
+
+def _replay(record: OrderRecord, command: ChangeStatus) -> Answer | None:
+    """The answer to a command that was carried out before; None where it was not."""
+    change = lifecycle.find(record, command)
+    return Answer(order=lifecycle.at(record, change.version), replayed=True) if change else None
 
 
 def _outcome(record: OrderRecord, command: ChangeStatus, seen: OrderRecord | None) -> Answer | None:

@@ -276,7 +276,11 @@ async def cancel_order(
 async def _change(order_id: UUID, command: ChangeStatus, asked: Asking, dispatch: Dispatcher) -> Response:
     if asked.dry_run:
         return _foreseen(await dispatch.foresee(order_id, command))
-    answer = await dispatch.change(order_id, command, wait=asked.wait)
+    # Who waits is told by `change`.
+    done = (
+        await dispatch.find_changed(order_id, command) if asked.key is not None and not asked.wait else None
+    )
+    answer = done or await dispatch.change(order_id, command, wait=asked.wait)
     if answer is None:
         return _accepted(order_id, command.command_id)
     return _order(answer)
