@@ -315,9 +315,7 @@ async def test_a_key_that_could_not_be_compared_is_refused(
     assert [error["place"] for error in response.json()["errors"]] == [f"header.{name}"]
 
 
-@pytest.mark.parametrize(
-    "value", ["2", "W/'1'", '"1", "2"', '"-1"', '"1e0"', '"٣"', "\xff", f'"{"9" * 200}"', "x" * 255]
-)
+@pytest.mark.parametrize("value", ["2", "W/'1'", '"-1"', '"1e0"', '"٣"', "\xff", f'"{"9" * 200}"', "x" * 255])
 async def test_a_tag_of_no_version_matches_none(http: httpx2.AsyncClient, value: str) -> None:
     order = await place(http)
 
