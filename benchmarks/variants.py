@@ -18,7 +18,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 import process
 import workflows.order
-from api.dispatch import Pace
+from api.pace import Pace
 
 
 def _worker_with(**options: object) -> None:
