@@ -43,16 +43,10 @@ async def get_order(engine: AsyncEngine, order_id: UUID) -> Order | None:
         return await _read_order(connection, order_id)
 
 
-async def get_version(engine: AsyncEngine, order_id: UUID) -> int:
-    """The order's version; 0 where there is no such order."""
+async def get_history(engine: AsyncEngine, order_id: UUID, *, after: int = 0) -> tuple[StatusChange, ...]:
+    """Every change of the order after a version, oldest first; empty where there is no such order."""
     async with connected(engine) as connection:
-        return (await connection.execute(_ONE_VERSION, {"order_id": order_id})).scalar() or 0
-
-
-async def get_history(engine: AsyncEngine, order_id: UUID) -> tuple[StatusChange, ...]:
-    """Every change of the order, oldest first; empty where there is no such order."""
-    async with connected(engine) as connection:
-        return await _read_history(connection, order_id)
+        return await _read_history(connection, order_id, after)
 
 
 async def get_record(engine: AsyncEngine, order_id: UUID) -> OrderRecord | None:
@@ -61,7 +55,7 @@ async def get_record(engine: AsyncEngine, order_id: UUID) -> OrderRecord | None:
         order = await _read_order(connection, order_id)
         if order is None:
             return None
-        history = await _read_history(connection, order_id)
+        history = await _read_history(connection, order_id, after=0)
     # A change that landed between the two reads must not make the history run ahead of the order.
     return OrderRecord(order=order, history=history[: order.version])
 
@@ -204,8 +198,8 @@ async def _read_order(connection: AsyncConnection, order_id: UUID) -> Order | No
     return _to_order(lines) if lines else None
 
 
-async def _read_history(connection: AsyncConnection, order_id: UUID) -> tuple[StatusChange, ...]:
-    rows = await connection.execute(_ONE_HISTORY, {"order_id": order_id})
+async def _read_history(connection: AsyncConnection, order_id: UUID, after: int) -> tuple[StatusChange, ...]:
+    rows = await connection.execute(_ONE_HISTORY, {"order_id": order_id, "after": after})
     return tuple(_to_change(row) for row in rows)
 
 
@@ -230,10 +224,12 @@ def _with_items(page: Select[Any], *, newest_first: bool = True) -> Select[Any]:
 
 # Built once: to build a statement costs a good part of what a read by id does (docs/decisions/0011).
 _ONE_ORDER = _with_items(select(orders).where(orders.c.id == bindparam("order_id")))
-_ONE_VERSION = select(orders.c.version).where(orders.c.id == bindparam("order_id"))
 _ONE_HISTORY = (
     select(order_status_history)
-    .where(order_status_history.c.order_id == bindparam("order_id"))
+    .where(
+        order_status_history.c.order_id == bindparam("order_id"),
+        order_status_history.c.version > bindparam("after"),
+    )
     .order_by(order_status_history.c.version)
 )
 

@@ -186,7 +186,7 @@ SINGLE: dict[str, Call] = {
     "order": partial(queries.get_order, order_id=order_id(7)),
     "history": partial(queries.get_history, order_id=order_id(7)),
     "record": partial(queries.get_record, order_id=order_id(7)),
-    "version": partial(queries.get_version, order_id=order_id(7)),
+    "later changes": partial(queries.get_history, order_id=order_id(7), after=1),
     "audited page": partial(audit.read_page, after=key(ORDERS // 2), limit=LIMIT),
     "audited orders": partial(audit.read_rows, order_ids=[order_id(number) for number in range(20)]),
     "batch": partial(queries.count_pending, order_ids=[order_id(number) for number in range(20)]),
