@@ -45,7 +45,8 @@ def create_app(settings: Settings, client: Client, engine: AsyncEngine) -> FastA
     app.state.is_draining = False
     app.state.guard = guard
     app.state.settings = settings
-    app.state.dispatcher = Dispatcher.of(settings, client, engine)
+    app.state.dispatcher = dispatcher = Dispatcher.of(settings, client, engine)
+    app.state.dependencies = health.Dependencies(engine, dispatcher.reader)
     app.state.routes = [*routes.router.routes, *health.router.routes]
     app.include_router(routes.router)
     app.include_router(health.router)
