@@ -65,17 +65,18 @@ def _make_visible(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     """Escape what would begin a line, or reorder, hide or colour text; JSON escapes it by itself."""
     for name, value in event.items():
         if isinstance(value, str):
-            event[name] = _visible(value)
+            event[name] = visible(value)
     return event
 
 
 def _visible_traceback(stream: TextIO, error: ExcInfo) -> None:
     plain = StringIO()
     structlog.dev.plain_traceback(plain, error)
-    stream.write("\n".join(_visible(line) for line in plain.getvalue().split("\n")))
+    stream.write("\n".join(visible(line) for line in plain.getvalue().split("\n")))
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
+    """The text with everything in it that does not print escaped."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

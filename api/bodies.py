@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
+from api.limits import BodyShare
+
 MAX_BODY_BYTES = 1024 * 1024
 """The largest order that `orders.limits` allows fits in."""
 
@@ -47,12 +49,17 @@ class UnsupportedBody(HTTPException):
 class StrictRequest(Request):
     """A request of bounded size, whose numbers are exact, whose keys are unique and whose text is UTF-8."""
 
+    def __init__(self, request: Request, share: BodyShare) -> None:
+        super().__init__(request.scope, request.receive)
+        self._share = share
+
     async def read(self) -> None:
         """Read the whole body, for `json` to understand.
 
         Raises:
             UnsupportedBody: it is compressed, or is not JSON by its type.
             BodyTooLarge: it has more than `MAX_BODY_BYTES`.
+            Overloaded: with the bodies that others are sending, it is too much.
         """
         if self.headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedBody("The body must not be compressed", {"Accept-Encoding": "identity"})
@@ -70,6 +77,7 @@ class StrictRequest(Request):
             size += len(chunk)
             if size > MAX_BODY_BYTES:
                 raise BodyTooLarge
+            self._share.hold(size)
             yield chunk
 
     async def json(self) -> Any:  # noqa: ANN401 - any JSON value

@@ -217,7 +217,7 @@ _PROBLEMS: dict[str, tuple[HTTPStatus, str, dict[str, Any]]] = {
 }
 
 
-# What any call on orders may answer (see `api.guard` and `api.server`), and any with a body.
+# What any call on orders may answer (see `api.guard` and `api.protocol`), and any with a body.
 _ALWAYS = (
     "malformed_request",
     "request_timeout",

@@ -2,7 +2,7 @@
 
     who calls         401, 403, 421   api.keys
     how often         429             api.limits
-    what is sent      413, 415        api.bodies, after api.server has bounded how slowly (408)
+    what is sent      413, 415, 503   api.bodies, after api.protocol has bounded how slowly (408)
     how much at once  503             api.limits
 
 The cheapest question comes first, and a client that sends its body slowly holds no place that a quicker
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.bodies import StrictRequest
 from api.keys import Caller, KeyRing, Misdirected, Scope, Unauthenticated
-from api.limits import Capacity, RequestLimit, TooMany, address_group
+from api.limits import BodyRoom, Capacity, RequestLimit, TooMany, address_group
 from api.parameters import QueryParameters
 from database.engine import DatabaseUnavailable
 from settings import Settings
@@ -41,6 +41,7 @@ class Guard:
 
     keys: KeyRing
     requests: RequestLimit
+    bodies: BodyRoom
     capacity: Capacity
 
     @classmethod
@@ -49,6 +50,7 @@ class Guard:
         return cls(
             keys=KeyRing(settings, engine),
             requests=RequestLimit(settings),
+            bodies=BodyRoom(),
             capacity=Capacity(settings.api_concurrency),
         )
 
@@ -70,7 +72,8 @@ class Guard:
             await self._count(request, address)
             raise
         request.state.caller = caller
-        await self._count(request, caller.key_id or address)
+        request.state.counted_as = caller.key_id or address
+        await self._count(request, request.state.counted_as)
         if scope not in caller.scopes:
             raise Forbidden(scope)
 
@@ -78,7 +81,7 @@ class Guard:
         is_within, fields = await self.requests.count(who)
         request.state.fields.update(fields)
         if not is_within:
-            raise TooMany("Too many requests", int(fields["Retry-After"]))
+            raise TooMany("Too many requests", fields)
 
 
 class GuardedRoute(APIRoute):
@@ -93,12 +96,13 @@ class GuardedRoute(APIRoute):
         async def handle_guarded(request: Request) -> Response:
             guard: Guard = request.app.state.guard
             await guard.admit(request, scope)
-            request = StrictRequest(request.scope, request.receive)
             query.check(request)
-            if self.body_field is not None:
-                await request.read()
-            with guard.capacity.taken():
-                return await handle(request)
+            with guard.bodies.share() as share:
+                request = StrictRequest(request, share)
+                if self.body_field is not None:
+                    await request.read()
+                with guard.capacity.taken():
+                    return await handle(request)
 
         return handle_guarded
 

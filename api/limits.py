@@ -1,4 +1,4 @@
-"""How much is enough: of requests from one caller, of commands to one order, of work in hand at once."""
+"""How much is enough: of requests from one caller, of commands to one order, of work and bodies in hand."""
 
 import asyncio
 import ipaddress
@@ -7,7 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from math import ceil
+from typing import Self
 from uuid import UUID
 
 from limits import RateLimitItemPerMinute
@@ -20,24 +22,36 @@ from settings import Settings
 
 logger = logging.getLogger("api.limits")
 
-COMMANDS_PER_ORDER = 60
-"""Commands that an order is sent in a minute. It can carry out four in its life, but racing retries count.
-Temporal takes 10,000 of one run, which cannot be renewed while PostgreSQL is away: so an order stands
-almost three hours of flooding."""
+COMMANDS_OF_A_CALLER = 60
+"""Commands that one caller sends one order in a minute. It can carry out four in its life, but racing
+retries count."""
+
+COMMANDS_PER_ORDER = 180
+"""Commands that all callers together send one order in a minute, so that one of them does not lock out the
+others. Temporal takes 10,000 of one run, which cannot be renewed while PostgreSQL is away: so an order
+stands almost an hour of flooding."""
+
+LARGE_BODIES_BYTES = 32 * 1024 * 1024
+"""What the large bodies in hand may have together, beyond the `SMALL_BODY_BYTES` of each."""
+
+SMALL_BODY_BYTES = 16 * 1024
+"""What a body may have without asking for room: the number of connections bounds these, and so nobody who
+fills the room with large bodies keeps others from sending an order of a usual size."""
 
 _REDIS_PATIENCE_SECONDS = 0.25
 _REDIS_REST_SECONDS = 5.0
 _REDIS_CONNECTIONS = 20
 _IPV6_HOUSEHOLD = 64
 _SWEEP_SECONDS = 1.0
+_MINUTE = 60
 
 
 class TooMany(Exception):  # noqa: N818 - the name is the fact
-    """A limit is reached; `str()` says which, `retry_after` in how many seconds to come again."""
+    """A limit is reached; `str()` says which, `fields` tell the caller when to come again."""
 
-    def __init__(self, detail: str, retry_after: int) -> None:
+    def __init__(self, detail: str, fields: dict[str, str]) -> None:
         super().__init__(detail)
-        self.retry_after = retry_after
+        self.fields = fields
 
 
 class Overloaded(Exception):  # noqa: N818 - the name is the fact
@@ -56,10 +70,12 @@ class CallersInMemory(MemoryStorage):
     async def _forget(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            now = time.time()
-            for key in [key for key, until in self.expirations.items() if until <= now]:
-                for kept in (self.expirations, self.storage, self.locks):
-                    kept.pop(key, None)
+            self._sweep(time.time())
+
+    def _sweep(self, now: float) -> None:
+        for key in [key for key, until in list(self.expirations.items()) if until <= now]:
+            for kept in (self.expirations, self.storage, self.locks):
+                kept.pop(key, None)
 
     def close(self) -> None:
         """Forget no more."""
@@ -120,11 +136,16 @@ class RequestLimit:
         is_within = await limiter.hit(self._limit, caller)
         reset_at, remaining = await limiter.get_window_stats(self._limit, caller)
         wait = max(1, ceil(reset_at - time.time()))
-        fields = {
-            "RateLimit-Policy": f'"caller";q={self._limit.amount};w={self._limit.get_expiry()}',
-            "RateLimit": f'"caller";r={remaining};t={wait}',
-        }
+        fields = _fields("caller", self._limit.amount, remaining, wait)
         return is_within, fields if is_within else fields | {"Retry-After": str(wait)}
+
+
+def _fields(policy: str, most: int, remaining: int, wait: int) -> dict[str, str]:
+    """What a caller is told of a limit of so many in a minute."""
+    return {
+        "RateLimit-Policy": f'"{policy}";q={most};w={_MINUTE}',
+        "RateLimit": f'"{policy}";r={remaining};t={wait}',
+    }
 
 
 def _reason(error: StorageError | TimeoutError) -> str:
@@ -144,27 +165,50 @@ def _counting_in(pool: BlockingConnectionPool) -> SlidingWindowCounterRateLimite
     return SlidingWindowCounterRateLimiter(storage)
 
 
+@dataclass(slots=True)
+class _Commands:
+    """What has been sent in the minute that runs: by a caller to an order, and by all to an order."""
+
+    minute: int = 0
+    by_caller: Counter[tuple[UUID, str]] = field(default_factory=Counter)
+    by_order: Counter[UUID] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
 class CommandLimit:
     """Commands that one order is sent in a minute by this process, so that nobody can flood its history."""
 
-    def __init__(self) -> None:
-        self._minute = 0
-        self._counts: Counter[UUID] = Counter()
+    caller: str = ""
+    sent: _Commands = field(default_factory=_Commands)
+
+    def by(self, caller: str) -> Self:
+        """The same limit, as it holds for a caller."""
+        return replace(self, caller=caller)
 
     def count(self, order_id: UUID) -> None:
-        """Count a command that is about to be sent.
+        """Count a command that is about to be sent; one that is refused takes nothing from the others.
 
         Raises:
-            TooMany: the order was sent too many.
+            TooMany: the order was sent too many, by this caller or by all.
         """
-        minute, second = divmod(int(time.monotonic()), 60)
-        if minute != self._minute:
-            self._minute = minute
-            self._counts.clear()
-        self._counts[order_id] += 1
-        if self._counts[order_id] > COMMANDS_PER_ORDER:
-            detail = f"Order {order_id} was sent {COMMANDS_PER_ORDER} commands within a minute"
-            raise TooMany(detail, retry_after=60 - second)
+        sent = self.sent
+        minute, second = divmod(int(time.monotonic()), _MINUTE)
+        if minute != sent.minute:
+            sent.minute = minute
+            sent.by_caller.clear()
+            sent.by_order.clear()
+        for policy, count, most in (
+            ("order-by-caller", sent.by_caller[order_id, self.caller], COMMANDS_OF_A_CALLER),
+            ("order", sent.by_order[order_id], COMMANDS_PER_ORDER),
+        ):
+            if count >= most:
+                wait = _MINUTE - second
+                raise TooMany(
+                    f"Order {order_id} was sent {most} commands within a minute",
+                    _fields(policy, most, 0, wait) | {"Retry-After": str(wait)},
+                )
+        sent.by_caller[order_id, self.caller] += 1
+        sent.by_order[order_id] += 1
 
 
 class Capacity:
@@ -188,6 +232,51 @@ class Capacity:
             yield
         finally:
             self._in_hand -= 1
+
+
+class BodyRoom:
+    """Room for the large bodies that this process has in hand, from their first byte to their answer."""
+
+    def __init__(self, most: int = LARGE_BODIES_BYTES) -> None:
+        self._most = most
+        self._taken = 0
+
+    @contextmanager
+    def share(self) -> Iterator["BodyShare"]:
+        """Room for one body, which has it until the block ends."""
+        share = BodyShare(self)
+        try:
+            yield share
+        finally:
+            self._taken -= share.large_bytes
+
+    def take(self, size: int) -> None:
+        """Take room for `size` more bytes.
+
+        Raises:
+            Overloaded: there is none.
+        """
+        if self._taken + size > self._most:
+            raise Overloaded
+        self._taken += size
+
+
+class BodyShare:
+    """The room of one body."""
+
+    def __init__(self, room: BodyRoom) -> None:
+        self._room = room
+        self.large_bytes = 0
+
+    def hold(self, size: int) -> None:
+        """Have room for a body that has come to `size` bytes.
+
+        Raises:
+            Overloaded: the large bodies in hand leave none.
+        """
+        large = max(0, size - SMALL_BODY_BYTES)
+        self._room.take(large - self.large_bytes)
+        self.large_bytes = large
 
 
 def address_group(host: str) -> str:

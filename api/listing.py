@@ -69,7 +69,10 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    status: Annotated[list[OrderStatus], Field(description="One or several.")] = []
+    # No more than there are: the links to other pages repeat them all.
+    status: Annotated[
+        list[OrderStatus], Field(max_length=len(OrderStatus), description="One or several.")
+    ] = []
     customer_id: Identifier | None = None
     created_after: Annotated[Moment | None, Field(description="Inclusive.")] = None
     created_before: Annotated[Moment | None, Field(description="Exclusive.")] = None

@@ -22,9 +22,10 @@ from api.guard import Forbidden
 from api.keys import Misdirected, Unauthenticated
 from api.limits import Overloaded, TooMany
 from api.reader import OrderNotReadable
-from api.request_id import current_request_id
+from api.request_id import current_request_id, instance_of
 from api.schemas import ErrorPlace, Problem
 from database.engine import DatabaseUnavailable
+from logs import visible
 from orders.errors import (
     CommandIdReused,
     InvalidTransition,
@@ -55,14 +56,15 @@ def problem(
     **members: Any,  # noqa: ANN401 - the members of `Problem`, which checks them
 ) -> Response:
     """A problem as a response."""
+    request_id = current_request_id()
     body = Problem(
         type=f"urn:orders:problem:{code}",
         title=status.phrase,
         status=status,
         detail=detail,
-        instance=request.url.path,
+        instance=instance_of(request.scope, request_id),
         code=code,
-        request_id=current_request_id(),
+        request_id=request_id,
         **members,
     )
     return Response(
@@ -115,8 +117,8 @@ async def _misdirected(request: Request, error: Misdirected) -> Response:
 
 
 async def _too_many(request: Request, error: TooMany) -> Response:
-    headers = {"Retry-After": str(error.retry_after)}
-    return problem(request, HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", str(error), headers=headers)
+    request.state.fields.update(error.fields)
+    return problem(request, HTTPStatus.TOO_MANY_REQUESTS, "too_many_requests", str(error))
 
 
 async def _overloaded(request: Request, _: Overloaded) -> Response:
@@ -139,7 +141,7 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> R
 
 def _short(name: str) -> str:
     """A name from the request, which may be one that nobody expected."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    return visible(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…")
 
 
 async def _invalid_value(request: Request, error: InvalidValue) -> Response:
@@ -209,13 +211,12 @@ async def _database_unavailable(request: Request, error: DatabaseUnavailable) ->
 async def _http_error(request: Request, error: HTTPException) -> Response:
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_").replace("-", "_")
-    detail = error.detail if error.detail != status.phrase else f"{status.phrase}: {request.url.path}"
     headers = dict(error.headers or {})
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         # The framework names the methods of one route; a path of ours is several.
         methods = {method for method in headers.get("Allow", "").split(", ") if method}
         headers["Allow"] = ", ".join(sorted(methods | _methods_of(request)))
-    return problem(request, status, code, detail, headers=headers)
+    return problem(request, status, code, error.detail, headers=headers)
 
 
 def _methods_of(request: Request) -> set[str]:

@@ -4,6 +4,7 @@ import logging
 import re
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
 from uuid import uuid4
 
 import structlog
@@ -14,6 +15,7 @@ from api.keys import Caller
 
 HEADER = "X-Request-ID"
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_LONGEST_PATH = 200
 _request_id: ContextVar[str] = ContextVar("request_id", default="none")
 
 logger = logging.getLogger("api.access")
@@ -22,6 +24,37 @@ logger = logging.getLogger("api.access")
 def current_request_id() -> str:
     """The id of the request that is being answered."""
     return _request_id.get()
+
+
+def instance_of(scope: Scope, request_id: str) -> str:
+    """What a problem calls its occurrence: the path as it was sent, or the request's id where it is long."""
+    path = raw_path(scope)
+    return path if len(path) <= _LONGEST_PATH else f"urn:uuid:{request_id}"
+
+
+def raw_path(scope: Scope) -> str:
+    """The path with its percent-encoding, so that no character of it does anything but stand there."""
+    path: str = scope["raw_path"].decode("ascii", "backslashreplace")
+    return path
+
+
+@dataclass(slots=True)
+class Fate:
+    """What the server and the application tell each other of a request: it is one line in the log."""
+
+    request_id: str
+    refused_with: int | None = None
+    """The status that the server has answered with by itself, before the application could."""
+
+
+def fate_of(scope: Scope) -> Fate:
+    """The fate of a request; the first who asks gives it its id."""
+    state = scope.setdefault("state", {})
+    if "fate" not in state:
+        given = Headers(scope=scope).get(HEADER, "")
+        state["fate"] = Fate(given if _ACCEPTABLE.fullmatch(given) else str(uuid4()))
+    fate: Fate = state["fate"]
+    return fate
 
 
 class RequestIdMiddleware:
@@ -35,11 +68,12 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(HEADER, "")
-        request_id = given if _ACCEPTABLE.fullmatch(given) else str(uuid4())
+        scope["headers"] = combined(scope["headers"])
+        fate = fate_of(scope)
+        request_id = fate.request_id
         _request_id.set(request_id)
         fields: dict[str, str] = {}
-        state = scope.setdefault("state", {})
+        state = scope["state"]
         state["fields"] = fields
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
@@ -61,15 +95,27 @@ class RequestIdMiddleware:
             logger.info(
                 "%s %s",
                 scope["method"],
-                scope["raw_path"].decode("ascii", "backslashreplace"),
+                raw_path(scope),
                 extra={
                     "caller": _who(state.get("caller")),
                     "address": scope["client"][0] if scope.get("client") else None,
-                    "status": status,
+                    "status": fate.refused_with or status,
                     "milliseconds": round(1000 * (time.perf_counter() - started), 1),
                 },
             )
             structlog.contextvars.clear_contextvars()
+
+
+def combined(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The header with the lines of each name as one, separated by commas (RFC 9110, section 5.3).
+
+    Whoever reads one value would else take one line and overlook the others; what has to be single is no
+    valid value with a comma.
+    """
+    lines: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        lines.setdefault(name, []).append(value)
+    return headers if len(lines) == len(headers) else [(name, b", ".join(lines[name])) for name in lines]
 
 
 def _who(caller: Caller | None) -> str | None:

@@ -1,6 +1,7 @@
 """The calls on orders."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -42,7 +43,7 @@ router = APIRouter(prefix="/orders", tags=["orders"], route_class=GuardedRoute)
 
 async def _dispatcher(request: Request) -> Dispatcher:
     dispatcher: Dispatcher = request.app.state.dispatcher
-    return dispatcher
+    return replace(dispatcher, commands=dispatcher.commands.by(request.state.counted_as))
 
 
 Dispatch = Annotated[Dispatcher, Depends(_dispatcher)]

@@ -1,7 +1,7 @@
 """The API's own OpenAPI document, as the judge of its answers."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,3 +69,15 @@ def fits(content: dict[str, Any], value: dict[str, Any]) -> bool:
     except ValidationError:
         return False
     return bool(written == value)
+
+
+def assert_careful_with_browsers(headers: Mapping[str, str]) -> None:
+    """That an answer which is no page tells a browser to guess, frame, send and keep nothing."""
+    named = {name.lower(): value for name, value in headers.items()}
+    assert named["x-content-type-options"] == "nosniff"
+    assert named["x-frame-options"] == "DENY"
+    assert named["referrer-policy"] == "no-referrer"
+    assert named["cross-origin-resource-policy"] == "same-origin"
+    assert named["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert named["cache-control"] == "private, no-cache"
+    assert named["x-request-id"]

@@ -11,13 +11,15 @@ import httpx2
 import pytest
 from fastapi.routing import APIRoute
 
+from api.bodies import MAX_BODY_BYTES
 from api.keys import Scope, refuse_exposure
 from api.routes import router
 from database.keys import revoke_key
 from embedded.child import free_port
 from settings import ConfigurationError
 from tests.api.callers import Holder, a_key, set_to, with_its_own_database
-from tests.api.conftest import api_of
+from tests.api.conftest import a_body, api_of
+from tests.api.contract import assert_careful_with_browsers
 from tests.api.outages import without_postgresql
 from tests.processes import run_to_its_end, servers_of, started
 from tests.system import PATIENCE_SECONDS, System
@@ -176,6 +178,24 @@ async def test_a_key_is_taken_however_its_scheme_is_written(door: Door, pattern:
     answer = await door.http.get("/orders/", headers={"Authorization": pattern.format(door.everything.text)})
 
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("first_is_valid", [True, False])
+async def test_of_two_keys_none_is_taken(door: Door, *, first_is_valid: bool) -> None:
+    valid, revoked = door.everything.headers["Authorization"], door.revoked.headers["Authorization"]
+    pair = (valid, revoked) if first_is_valid else (revoked, valid)
+
+    answer = await door.http.get("/orders/", headers=[("Authorization", value) for value in pair])
+
+    assert (answer.status_code, answer.json()["detail"]) == (401, "The API key is not valid")
+
+
+@pytest.mark.parametrize("hosts", [("localhost", "evil.example"), ("evil.example", "localhost")])
+async def test_an_open_api_answers_no_request_with_two_hosts(keyless: System, hosts: tuple[str, str]) -> None:
+    async with api_of(keyless) as http:
+        answer = await http.get("/orders/", headers=[("Host", host) for host in hosts])
+
+    assert answer.status_code == 421
 
 
 async def test_a_valid_key_is_repeated_in_no_log_and_no_answer(
@@ -389,29 +409,43 @@ async def test_a_stranger_on_a_real_connection_is_refused_before_the_body_has_co
     assert b"\r\nconnection: close\r\n" in answer.lower()
 
 
-async def test_every_kind_of_answer_keeps_browsers_careful(keyless: System, door: Door) -> None:
+async def test_every_kind_of_answer_keeps_browsers_careful(
+    system: System, lonely: System, keyless: System, door: Door
+) -> None:
+    async with api_of(system) as http:
+        order = (await http.post("/orders/", json=a_body())).json()
+        path, as_json = f"/orders/{order['id']}", {"Content-Type": "application/json"}
+        answers = {
+            200: await http.get(path),
+            201: await http.post("/orders/", json=a_body()),
+            304: await http.get(path, headers={"If-None-Match": "*"}),
+            400: await http.post("/orders/", content=b"{", headers=as_json),
+            404: await http.get("/pigs"),
+            405: await http.patch("/orders/"),
+            409: await http.put(f"{path}/status", json={"status": "DELIVERED"}),
+            412: await http.delete(path, headers={"If-Match": '"9"'}),
+            413: await http.post("/orders/", content=b" " * (MAX_BODY_BYTES + 1), headers=as_json),
+            415: await http.post("/orders/", content=b"{}"),
+            421: await http.get("/orders/", headers={"Host": "evil.example"}),
+            422: await http.get("/orders/1"),
+        }
+    async with api_of(lonely) as http:
+        answers[202] = await http.post("/orders/", json=a_body(), headers={"Prefer": "respond-async"})
+    async with api_of(set_to(system, rate_limit=1)) as http:
+        # A minute may end between two of them, but not twice.
+        answers[429] = [await http.get("/orders/") for _ in range(4)][-1]
+    async with without_postgresql(system) as broken, api_of(broken) as http:
+        answers[503] = await http.get("/orders/")
+    answers[401] = await door.http.get("/orders/")
+    answers[403] = await door.http.post("/orders/", headers=door.holders[Scope.READ].headers)
     async with keyless.engine.connect() as connection:
         await connection.exec_driver_sql("DROP TABLE orders CASCADE")
-    async with keyless.http() as broken:
-        failure = await broken.get("/orders/")
-    answers = {
-        200: await door.http.get("/health"),
-        401: await door.http.get("/orders/"),
-        403: await door.http.post("/orders/", headers=door.holders[Scope.READ].headers),
-        404: await door.http.get("/pigs"),
-        405: await door.http.patch("/orders/"),
-        500: failure,
-    }
+    async with keyless.http() as failing:
+        answers[500] = await failing.get("/orders/")
 
     for status, answer in answers.items():
         assert answer.status_code == status
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["X-Frame-Options"] == "DENY"
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
-        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
-        assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
-        assert answer.headers["Cache-Control"] == "private, no-cache"
-        assert answer.headers["X-Request-ID"]
+        assert_careful_with_browsers(answer.headers)
 
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])

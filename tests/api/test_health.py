@@ -8,6 +8,7 @@ from sqlalchemy import event
 
 from api import __version__, health
 from api.health import FRESH_SECONDS
+from api.reader import Reader
 from tests.api.conftest import api_of
 from tests.api.outages import with_a_line_to_temporal, without_postgresql, without_temporal
 from tests.system import System
@@ -98,9 +99,9 @@ async def test_however_many_ask_for_readiness_the_dependencies_are_asked_once_a_
     system: System, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[str] = []
-    ask_temporal = health.Reader.check_reachable
+    ask_temporal = Reader.check_reachable
 
-    async def asked_temporal(reader: health.Reader) -> None:
+    async def asked_temporal(reader: Reader) -> None:
         taken.append("temporal")
         await ask_temporal(reader)
 
@@ -108,7 +109,7 @@ async def test_however_many_ask_for_readiness_the_dependencies_are_asked_once_a_
         if statement == "SELECT 1":
             taken.append("postgresql")
 
-    monkeypatch.setattr(health.Reader, "check_reachable", asked_temporal)
+    monkeypatch.setattr(Reader, "check_reachable", asked_temporal)
     async with api_of(system) as http:
         event.listen(system.engine.sync_engine, "before_cursor_execute", asked_postgresql)
         answers = await asyncio.gather(*[http.get("/health/ready") for _ in range(50)])

@@ -200,6 +200,26 @@ async def test_no_body_is_read_as_what_it_does_not_say_it_is(
 
 
 @pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Content-Type", ("application/json", "text/plain")),
+        ("Content-Type", ("text/plain", "application/json")),
+        ("Content-Encoding", ("identity", "gzip")),
+        ("Content-Encoding", ("gzip", "identity")),
+    ],
+)
+async def test_no_line_of_a_repeated_field_is_overlooked(
+    http: httpx2.AsyncClient, name: str, values: tuple[str, ...]
+) -> None:
+    others = [] if name == "Content-Type" else [("Content-Type", "application/json")]
+    headers = [*others, *((name, value) for value in values)]
+
+    response = await http.post("/orders/", content=json.dumps(a_body()).encode(), headers=headers)
+
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_body")
+
+
+@pytest.mark.parametrize(
     "media_type", ['application/json; charset="UTF-8"', "Application/JSON;charset=utf-8"]
 )
 async def test_json_may_say_that_it_is_utf_8(http: httpx2.AsyncClient, media_type: str) -> None:

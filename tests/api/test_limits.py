@@ -20,7 +20,16 @@ from temporalio.service import RPCError
 from api import limits
 from api.app import create_app
 from api.bodies import MAX_BODY_BYTES
-from api.limits import COMMANDS_PER_ORDER, CommandLimit, RequestLimit, TooMany, address_group
+from api.limits import (
+    COMMANDS_OF_A_CALLER,
+    COMMANDS_PER_ORDER,
+    LARGE_BODIES_BYTES,
+    SMALL_BODY_BYTES,
+    CommandLimit,
+    RequestLimit,
+    TooMany,
+    address_group,
+)
 from embedded.child import Program, free_port, running
 from orders.limits import MAX_ITEMS, MAX_QUANTITY
 from orders.names import idempotent_order_id
@@ -330,31 +339,68 @@ async def test_an_order_that_is_flooded_takes_what_it_can_and_others_notice_noth
         body = {"status": "PROCESSING"}
         answers = [
             await http.put(f"/orders/{flooded}/status", json=body, headers=AT_ONCE)
-            for _ in range(COMMANDS_PER_ORDER + 5)
+            for _ in range(COMMANDS_OF_A_CALLER + 5)
         ]
         cancelled = await http.delete(f"/orders/{flooded}", headers=AT_ONCE)
         spared = await http.put(f"/orders/{other}/status", json=body, headers=AT_ONCE)
 
-    assert [answer.status_code for answer in answers] == [202] * COMMANDS_PER_ORDER + [429] * 5
+    assert [answer.status_code for answer in answers] == [202] * COMMANDS_OF_A_CALLER + [429] * 5
     assert answers[-1].json()["detail"] == f"Order {flooded} was sent 60 commands within a minute"
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+    assert answers[-1].headers["RateLimit-Policy"] == '"order-by-caller";q=60;w=60'
+    assert answers[-1].headers["RateLimit"] == f'"order-by-caller";r=0;t={answers[-1].headers["Retry-After"]}'
     assert (cancelled.status_code, spared.status_code) == (429, 202)
     events = (await lonely.handle(flooded).fetch_history()).events
     signals = [
         event for event in events if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
     ]
-    assert len(signals) == COMMANDS_PER_ORDER
+    assert len(signals) == COMMANDS_OF_A_CALLER
+
+
+@pytest.mark.usefixtures("clock")
+async def test_one_who_floods_an_order_keeps_nobody_else_from_it(lonely: System) -> None:
+    async with seen_from(lonely) as at:
+        placed = await at().post("/orders/", json=a_body(), headers=AT_ONCE)
+        path, body = f"/orders/{placed.json()['order_id']}/status", {"status": "PROCESSING"}
+        flood = [
+            await at("203.0.113.1").put(path, json=body, headers=AT_ONCE)
+            for _ in range(COMMANDS_OF_A_CALLER + 1)
+        ]
+        other = await at("203.0.113.2").put(path, json=body, headers=AT_ONCE)
+
+    assert (flood[-1].status_code, other.status_code) == (429, 202)
+
+
+def sent_to(order_id: UUID, commands: CommandLimit) -> TooMany:
+    """The refusal, once the caller has sent the order what it may."""
+    for _ in range(COMMANDS_OF_A_CALLER):
+        commands.count(order_id)
+    with pytest.raises(TooMany) as refusal:
+        commands.count(order_id)
+    return refusal.value
+
+
+@pytest.mark.usefixtures("clock")
+def test_all_callers_together_do_not_flood_an_order_either() -> None:
+    commands, order_id = CommandLimit(), uuid4()
+    within = COMMANDS_PER_ORDER // COMMANDS_OF_A_CALLER
+    for caller in range(within):
+        # The refusal that ends it takes nothing from what the others may send.
+        assert '"order-by-caller"' in sent_to(order_id, commands.by(f"caller-{caller}")).fields["RateLimit"]
+
+    with pytest.raises(TooMany, match="180 commands") as refusal:
+        commands.by("another").count(order_id)
+
+    assert refusal.value.fields["RateLimit-Policy"] == '"order";q=180;w=60'
+    commands.by("another").count(uuid4())
 
 
 def test_the_next_minute_is_a_new_one(clock: SimpleNamespace) -> None:
     commands, order_id = CommandLimit(), uuid4()
-    for _ in range(COMMANDS_PER_ORDER):
-        commands.count(order_id)
 
-    with pytest.raises(TooMany) as refusal:
-        commands.count(order_id)
+    refusal = sent_to(order_id, commands)
 
-    clock.now += refusal.value.retry_after
+    clock.now += int(refusal.fields["Retry-After"])
     commands.count(order_id)
 
 
@@ -456,6 +502,39 @@ async def test_a_body_that_is_still_coming_holds_no_place(system: System) -> Non
 
 
 # A body.
+
+
+async def test_large_bodies_have_so_much_room_and_those_of_a_usual_size_go_by(system: System) -> None:
+    gate, waiting = asyncio.Event(), 0
+
+    async def large() -> AsyncIterator[bytes]:
+        nonlocal waiting
+        yield b" " * (MAX_BODY_BYTES - 2)
+        waiting += 1
+        await gate.wait()
+        yield b"{}"
+
+    room_for = LARGE_BODIES_BYTES // (MAX_BODY_BYTES - SMALL_BODY_BYTES)
+
+    async def are_in_hand() -> bool:
+        return waiting == room_for
+
+    async with api_of(system) as http:
+        held = [
+            asyncio.create_task(http.post("/orders/", content=large(), headers=AS_JSON))
+            for _ in range(room_for)
+        ]
+        await eventually(are_in_hand)
+        beyond = await http.post("/orders/", content=large(), headers=AS_JSON)
+        usual = await http.post("/orders/", json=a_body())
+        gate.set()
+        answers = await asyncio.gather(*held)
+        after = await http.post("/orders/", content=large(), headers=AS_JSON)
+
+    assert (beyond.status_code, beyond.json()["code"], waiting) == (503, "overloaded", room_for + 1)
+    assert usual.status_code == 201
+    assert [answer.status_code for answer in answers] == [422] * room_for
+    assert after.status_code == 422
 
 
 class Endless:

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
+from orders.status import OrderStatus
 from tests.api.conftest import a_body, place, read
 
 CALLS = [
@@ -117,3 +118,44 @@ async def test_a_query_of_many_and_long_names_is_answered_briefly(http: httpx2.A
     assert answer.json()["detail"].endswith("(and 500 more)")
     assert len(answer.json()["errors"]) == 20
     assert len(answer.content) < 4_000
+
+
+async def test_the_links_of_a_list_do_not_grow_with_what_is_repeated(http: httpx2.AsyncClient) -> None:
+    all_five = "&".join(f"status={status}" for status in OrderStatus)
+
+    answer = await http.get(f"/orders/?{all_five}")
+    beyond = await http.get(f"/orders/?{all_five}&status=PENDING")
+
+    assert answer.status_code == 200
+    assert places(beyond) == {"query.status": "List should have at most 5 items after validation, not 6"}
+
+
+async def test_the_lines_of_a_field_that_may_be_repeated_are_one_value(http: httpx2.AsyncClient) -> None:
+    order = await place(http)
+
+    answer = await http.get(
+        f"/orders/{order['id']}", headers=[("If-None-Match", '"9"'), ("If-None-Match", '"1"')]
+    )
+
+    assert answer.status_code == 304
+
+
+@pytest.mark.parametrize("second", ["the-first", "the-second"])
+async def test_an_idempotency_key_given_twice_places_nothing(http: httpx2.AsyncClient, second: str) -> None:
+    body = a_body()
+
+    keys = [("Idempotency-Key", "the-first"), ("Idempotency-Key", second)]
+    answer = await http.post("/orders/", json=body, headers=keys)
+    listed = await http.get("/orders/", params={"customer_id": str(body["customer_id"])})
+
+    assert list(places(answer)) == ["header.Idempotency-Key"]
+    assert listed.json()["total"] == 0
+
+
+async def test_an_order_is_changed_by_no_version_among_several(http: httpx2.AsyncClient) -> None:
+    order = await place(http)
+
+    answer = await http.delete(f"/orders/{order['id']}", headers=[("If-Match", '"1"'), ("If-Match", '"9"')])
+
+    assert answer.status_code == 412
+    assert await read(http, order) == order

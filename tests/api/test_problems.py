@@ -1,6 +1,7 @@
 """Every answer that is not a success. That each is documented, the clients of `conftest` see to."""
 
 import json
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -159,3 +160,39 @@ async def test_a_refusal_is_brief_however_much_is_wrong(http: httpx2.AsyncClient
 
     assert response.status_code == 422
     assert len(response.content) < 20_000
+
+
+DECEIVING = "\u202e\u2066\x1b[31m\u200b"
+
+
+async def test_a_long_path_comes_back_in_no_answer(http: httpx2.AsyncClient) -> None:
+    response = await http.get("/" + SECRET * 8_000)
+
+    assert response.status_code == 404
+    assert SECRET not in response.text
+    assert response.json()["detail"] == "Not Found"
+    assert response.json()["instance"] == f"urn:uuid:{response.json()['request_id']}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/nowhere/"), ("PATCH", "/orders/"), ("GET", "/orders/")]
+)
+async def test_what_deceives_a_reader_is_repeated_from_no_path(
+    http: httpx2.AsyncClient, method: str, path: str
+) -> None:
+    response = await http.request(method, path + quote(DECEIVING))
+
+    assert response.status_code in {404, 405, 422}
+    assert all(character.isprintable() for character in response.text)
+    assert response.json()["instance"] == path + quote(DECEIVING)
+
+
+async def test_what_deceives_a_reader_is_escaped_in_the_name_of_a_key(http: httpx2.AsyncClient) -> None:
+    in_body = await http.post("/orders/", json=a_body(**{DECEIVING: 1}))
+    in_query = await http.get("/orders/", params={DECEIVING: "1"})
+
+    for response in (in_body, in_query):
+        assert response.status_code == 422
+        assert all(character.isprintable() for character in response.text)
+        (error,) = response.json()["errors"]
+        assert error["place"].endswith(".\\u202e\\u2066\\x1b[31m\\u200b")

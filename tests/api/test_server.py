@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import psutil
@@ -17,6 +18,7 @@ from uvicorn.config import STARTUP_FAILURE
 from api.server import Server
 from embedded.child import free_port
 from tests.api.conftest import a_body
+from tests.api.contract import assert_careful_with_browsers
 from tests.conftest import settings_for
 from tests.processes import Run, servers_of, started
 from tests.system import PATIENCE_SECONDS, System, a_customer, eventually
@@ -27,7 +29,7 @@ HASTY = (
     "-c",
     """
 import runpy
-from api.server import BoundedProtocol
+from api.protocol import BoundedProtocol
 for patience in ("request_seconds", "answer_seconds", "linger_seconds"):
     setattr(BoundedProtocol, patience, 1.0)
 runpy.run_module("api", run_name="__main__")
@@ -46,7 +48,8 @@ UNREAD = (
     "-c",
     """
 import asyncio, logging
-from api.server import BoundedProtocol, Server
+from api.protocol import BoundedProtocol
+from api.server import Server
 from settings import load_settings
 
 async def app(scope, receive, send):
@@ -211,6 +214,7 @@ async def test_a_request_that_does_not_arrive_in_time_is_a_408(hasty: Api, begun
     (answer,) = await hasty.answers(begun)
 
     assert answer.status == 408
+    assert_careful_with_browsers(answer.headers)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["connection"] == "close"
     assert answer.json == {
@@ -222,7 +226,25 @@ async def test_a_request_that_does_not_arrive_in_time_is_a_408(hasty: Api, begun
         "code": "request_timeout",
         "request_id": answer.headers["x-request-id"],
     }
-    assert any(answer.headers["x-request-id"] in line for line in hasty.run.log)
+    await hasty.run.until_said(answer.headers["x-request-id"])
+
+
+@pytest.mark.parametrize("given", ["", "trickled-7"])
+async def test_a_body_that_does_not_arrive_in_time_is_one_line_of_the_log(hasty: Api, given: str) -> None:
+    path = f"/orders/{uuid4()}/status"
+    head = f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    field = f"X-Request-ID: {given}\r\n" if given else ""
+
+    (answer,) = await hasty.answers(f"{head}{field}Content-Length: 9\r\n\r\n{{".encode())
+
+    request_id = answer.headers["x-request-id"]
+    assert (answer.status, given in {"", request_id}) == (408, True)
+    await hasty.run.until_said(request_id)
+    assert await hasty.still_serves()
+    (line,) = [line for line in hasty.run.log if request_id in line or path in line]
+    assert f"PUT {path}" in line
+    assert "status=408" in line
+    assert f"request_id={request_id}" in line
 
 
 @pytest.mark.parametrize(
@@ -348,6 +370,7 @@ async def test_a_request_that_is_endless_beside_its_body_is_a_431_before_its_end
     (answer,) = await hasty.answers(flood)
 
     assert answer.status == 431
+    assert_careful_with_browsers(answer.headers)
     assert answer.json["code"] == "head_too_large"
     assert await hasty.still_serves()
 
@@ -368,6 +391,54 @@ async def test_a_long_body_is_no_long_head(hasty: Api) -> None:
 async def test_a_client_reads_why_it_is_refused_although_it_is_still_sending(hasty: Api) -> None:
     # Unread bytes would make the kernel reset the connection, and with it the answer.
     assert await hasty.statuses(POST + b"Content-Length: %d\r\n\r\n" % (20 * MIB) + b" " * 20 * MIB) == [413]
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET /health",
+        b"GET /orders/",
+        b"DELETE /orders/1",
+        b"GET /nowhere",
+        b"GET /openapi.json",
+        b"POST /health",
+    ],
+)
+@pytest.mark.parametrize(
+    ("fields", "drop"),
+    [
+        (b"Content-Length: 10000000000\r\n\r\n", b" " * 100_000),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"186a0\r\n" + b" " * 100_000 + b"\r\n"),
+        (b"Content-Encoding: gzip\r\nContent-Length: 10000000000\r\n\r\n", b"\x1f\x8b" * 50_000),
+    ],
+    ids=["declared", "chunks", "compressed"],
+)
+async def test_a_body_that_a_call_does_not_take_is_not_read_to_its_end(
+    hasty: Api, request_line: bytes, fields: bytes, drop: bytes
+) -> None:
+    head = request_line + b" HTTP/1.1\r\nHost: localhost\r\n" + fields
+    async with hasty.connected(head) as connection:
+        (answer,) = await connection.drip(drop)
+
+    assert answer.status in {200, 404, 405, 422}
+    assert answer.headers["connection"] == "close"
+    assert await hasty.still_serves()
+
+
+async def test_a_body_that_came_with_a_call_that_takes_none_does_not_end_the_connection(hasty: Api) -> None:
+    async with hasty.connected(HEAD + b"Content-Length: 2\r\n\r\n{}") as connection:
+        assert (await connection.answer()).status == 200
+        await connection.send(HEALTH)
+        assert (await connection.answer()).status == 200
+
+
+async def test_a_body_in_chunks_is_refused_beyond_its_limit(hasty: Api) -> None:
+    chunk = b"10000\r\n" + b" " * 65_536 + b"\r\n"
+    async with hasty.connected(POST + CHUNKED) as connection:
+        (answer,) = await connection.drip(chunk)
+
+    assert (answer.status, answer.json["code"]) == (413, "body_too_large")
+    assert answer.headers["connection"] == "close"
 
 
 async def test_requests_without_waiting_are_answered_in_their_order(hasty: Api) -> None:
@@ -422,6 +493,7 @@ async def test_what_is_not_http_is_a_400_and_the_end(hasty: Api, request_: bytes
     (answer,) = await hasty.answers(request_ + HEALTH)
 
     assert answer.status == 400
+    assert_careful_with_browsers(answer.headers)
     assert answer.json["code"] == "malformed_request"
     assert answer.headers["connection"] == "close"
     assert await hasty.still_serves()
