@@ -16,7 +16,7 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import ConnectionPool
 
 from settings import Settings
 
@@ -63,19 +63,17 @@ class CallersInMemory(MemoryStorage):
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         """Count, as `MemoryStorage` does; it starts no sweep of its own while `timer` runs."""
-        if self.timer is None:
+        if self.timer is None or self.timer.done():
             self.timer = asyncio.create_task(self._forget())
         return await super().incr(key, expiry, amount)
 
     async def _forget(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            self._sweep(time.time())
-
-    def _sweep(self, now: float) -> None:
-        for key in [key for key, until in list(self.expirations.items()) if until <= now]:
-            for kept in (self.expirations, self.storage, self.locks):
-                kept.pop(key, None)
+            now = time.time()
+            for key in [key for key, until in self.expirations.items() if until <= now]:
+                for kept in (self.expirations, self.storage, self.locks):
+                    kept.pop(key, None)
 
     def close(self) -> None:
         """Forget no more."""
@@ -91,8 +89,9 @@ class RequestLimit:
         self._memory = CallersInMemory()
         self._here = SlidingWindowCounterRateLimiter(self._memory)
         url = settings.rate_limit_redis_url
-        # A pool that refuses when it is empty, as the usual one does, would make a burst look like an outage.
-        self._redis = url and BlockingConnectionPool.from_url(url, max_connections=_REDIS_CONNECTIONS)
+        self._redis = ConnectionPool.from_url(url, max_connections=_REDIS_CONNECTIONS) if url else None
+        # As many as there are connections: a request that finds none free would take that for an outage.
+        self._turns = asyncio.Semaphore(_REDIS_CONNECTIONS)
         self._shared = _counting_in(self._redis) if self._redis else None
         self._rests_until = 0.0
         self._is_away = False
@@ -102,7 +101,16 @@ class RequestLimit:
 
         The fields are those of draft-ietf-httpapi-ratelimit-headers.
         """
-        if self._shared and time.monotonic() >= self._rests_until:
+        return await self._count_in_redis(caller) or await self._count(self._here, caller)
+
+    async def _count_in_redis(self, caller: str) -> tuple[bool, dict[str, str]] | None:
+        """Count where others count, too; None where there is no such place, or it does not answer."""
+        if self._shared is None:
+            return None
+        # Patience begins with a turn: in a burst, waiting for one says nothing about Redis.
+        async with self._turns:
+            if time.monotonic() < self._rests_until:
+                return None
             if self._is_away:
                 self._rest()  # One request finds out whether Redis is back; the others need not wait for it.
             try:
@@ -114,12 +122,11 @@ class RequestLimit:
                     logger.warning("Redis does not count, so this process does: %s", _reason(error))
                 self._is_away = True
                 self._rest()
-            else:
-                if self._is_away:
-                    logger.warning("Redis counts again")
-                self._is_away = False
-                return counted
-        return await self._count(self._here, caller)
+                return None
+            if self._is_away:
+                logger.warning("Redis counts again")
+            self._is_away = False
+            return counted
 
     async def aclose(self) -> None:
         """Leave Redis, and count no more."""
@@ -154,7 +161,7 @@ def _reason(error: StorageError | TimeoutError) -> str:
     return f"it did not answer within {_REDIS_PATIENCE_SECONDS:g} s"
 
 
-def _counting_in(pool: BlockingConnectionPool) -> SlidingWindowCounterRateLimiter:
+def _counting_in(pool: ConnectionPool) -> SlidingWindowCounterRateLimiter:
     storage = RedisStorage(
         "async+redis://",
         wrap_exceptions=True,

@@ -48,6 +48,10 @@ _NEVER_HEALS = {
     RPCStatusCode.UNIMPLEMENTED,
 }
 
+# What Temporal says, as an invalid argument, of a run that has had all the signals that a run may have. The
+# order takes more once it has continued as a new run, which it does when PostgreSQL is back.
+_NO_MORE_SIGNALS = "exceeded workflow execution limit for signal events"
+
 
 def order_workflow(client: Client, order_id: UUID) -> WorkflowHandle[OrderWorkflow, Order]:
     """The workflow that owns an order, whether there is one or not."""
@@ -125,7 +129,7 @@ async def asking_temporal(patience: float) -> AsyncIterator[None]:
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND and not _is_about_the_namespace(error):
             raise NoWorkflow from error
-        if error.status in _NEVER_HEALS:
+        if error.status in _NEVER_HEALS and _NO_MORE_SIGNALS not in error.message:
             raise
         raise TemporalUnavailable(f"Temporal: {error.status.name}: {error.message}") from error
     except TimeoutError as error:

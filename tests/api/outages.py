@@ -9,7 +9,9 @@ from sqlalchemy import make_url
 from temporalio.client import Client
 
 from database.engine import create_engine
-from embedded.child import free_port
+from embedded.child import free_port, running
+from embedded.temporal import prepare_temporal
+from orders.names import SEARCH_ATTRIBUTES
 from tests.system import System
 
 
@@ -75,6 +77,16 @@ async def with_a_line_to_temporal(system: System) -> AsyncIterator[tuple[System,
             yield replace(system, client=await _client(system, address)), line
         finally:
             line.cut()
+
+
+@asynccontextmanager
+async def with_a_temporal_that_soon_has_enough(system: System, signals: int) -> AsyncIterator[System]:
+    """The same system on a Temporal server of its own, without a worker, whose runs take so many signals."""
+    temporal = prepare_temporal(free_port(), search_attributes=SEARCH_ATTRIBUTES)
+    limit = ("--dynamic-config-value", f"history.maximumSignalsPerExecution={signals}")
+    async with running(replace(temporal.program, command=(*temporal.program.command, *limit))):
+        client = await Client.connect(temporal.address, data_converter=system.client.data_converter)
+        yield replace(system, client=client)
 
 
 async def _client(system: System, address: str, *, lazy: bool = False) -> Client:

@@ -13,6 +13,7 @@ from tests.api.outages import (
     with_a_line_to_postgresql,
     with_a_line_to_temporal,
     with_a_slow_postgresql,
+    with_a_temporal_that_soon_has_enough,
     without_temporal,
 )
 from tests.system import System, eventually
@@ -177,3 +178,18 @@ async def test_without_postgresql_the_workflow_answers_for_an_order_that_is_over
         response = await put(cut, order, "PROCESSING")
 
     assert (response.status_code, response.json()["current_status"]) == (409, "CANCELLED")
+
+
+async def test_an_order_that_was_sent_all_the_signals_that_it_can_take_is_unavailable_not_broken(
+    system: System,
+) -> None:
+    async with with_a_temporal_that_soon_has_enough(system, signals=3) as flooded, api_of(flooded) as http:
+        placed = await http.post("/orders/", json=a_body(), headers={"Prefer": "respond-async"})
+        path = f"/orders/{placed.json()['order_id']}/status"
+        answers = [
+            await http.put(path, json={"status": "PROCESSING"}, headers={"Prefer": "respond-async"})
+            for _ in range(4)
+        ]
+
+    assert [answer.status_code for answer in answers[:3]] == [202] * 3
+    assert_unavailable(answers[3], "temporal_unavailable")
