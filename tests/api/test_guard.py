@@ -1,6 +1,7 @@
 """Who is let in, to which calls, and what a browser is told about every answer."""
 
 import asyncio
+import hmac
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -146,22 +147,28 @@ GARBLED = {
 }
 
 
+def written(pattern: str, door: Door) -> str:
+    """A value of `Authorization`, made of what the keys of the door are made of."""
+    holder = door.everything
+    return pattern.format(
+        key=holder.text,
+        id=holder.stored.id,
+        secret=holder.secret,
+        half=holder.secret[:21],
+        other=door.holders[Scope.READ].secret,
+        digest=holder.stored.digest.hex()[:43],
+        revoked=door.revoked.text,
+        flood="x" * 60_000,
+    )
+
+
 @pytest.mark.parametrize("pattern", GARBLED.values(), ids=GARBLED.keys())
 async def test_what_is_not_a_valid_key_opens_nothing_and_is_repeated_nowhere(
     door: Door, pattern: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     holder, other = door.everything, door.holders[Scope.READ]
-    value = pattern.format(
-        key=holder.text,
-        id=holder.stored.id,
-        secret=holder.secret,
-        half=holder.secret[:21],
-        other=other.secret,
-        digest=holder.stored.digest.hex()[:43],
-        revoked=door.revoked.text,
-        flood="x" * 60_000,
-    )
+    value = written(pattern, door)
 
     answer = await door.http.get("/orders/", headers=[(b"Authorization", value.encode("latin-1"))])
 
@@ -171,6 +178,35 @@ async def test_what_is_not_a_valid_key_opens_nothing_and_is_repeated_nowhere(
     said = answer.text + str(answer.headers) + "".join(str(record.__dict__) for record in caplog.records)
     for secret in (holder.secret, other.secret, door.revoked.secret):
         assert secret not in said
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "Bearer {key}",
+        *(
+            GARBLED[name]
+            for name in ("another's secret", "an unknown id", "a revoked key", "half a secret", "a flood")
+        ),
+    ],
+)
+async def test_the_time_that_a_judgement_takes_tells_nothing_of_a_key(
+    door: Door, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every key is compared, in constant time: a digest with a digest, whatever else is wrong with it."""
+    compared: list[tuple[bytes, bytes]] = []
+    compare = hmac.compare_digest
+
+    def watched(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return compare(one, other)
+
+    monkeypatch.setattr("api.keys.hmac.compare_digest", watched)
+    value = written(pattern, door)
+
+    await door.http.get("/orders/", headers=[(b"Authorization", value.encode("latin-1"))])
+
+    assert [(len(one), len(other)) for one, other in compared] == [(32, 32)]
 
 
 @pytest.mark.parametrize("pattern", ["Bearer {}", "bearer {}", "BEARER {}", "Bearer   {}", "Bearer {}  "])
