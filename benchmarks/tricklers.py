@@ -1,9 +1,9 @@
-"""What slow clients cost the others: `python -m benchmarks.tricklers [API]`, on a system that is running.
+"""What slow clients cost the others: `python -m benchmarks.tricklers [API [ROUNDS]]`, on a running system.
 
-Reads one order again and again, in rounds without and with 2,000 connections that trickle a request, half
-of them its head and half its body. Prints requests per second, and the median and the 99th percentile of
-the waits in milliseconds. The API must be on 127.0.0.1; with its usual rate limit, wait a minute between
-runs.
+Reads one order again and again, in 5 rounds unless told otherwise, without and with 2,000 connections that
+trickle a request, half of them its head and half its body. Prints a table in Markdown with requests per
+second, and the median and the 99th percentile of the waits in milliseconds. The API must be on 127.0.0.1;
+with its usual rate limit, wait a minute between runs.
 """
 
 import asyncio
@@ -19,9 +19,11 @@ import httpx2
 
 from api.server import allow_many_connections
 from benchmarks.latency import LAPTOP_AND_MICE
+from benchmarks.machine import commit, machine, packages
 
 TRICKLERS = 2_000
 TRICKLE_SECONDS = 0.5
+TRICKLE = "trickle"
 READERS = 8
 READS_IN_A_ROUND = 1_000
 ROUNDS = 5
@@ -40,10 +42,10 @@ class Figures:
         """A line of the table."""
         hundredths = quantiles(self.waits, n=100)
         rate = len(self.waits) / self.seconds
-        return f"{name:<17} {rate:10.0f} {hundredths[49]:8.1f} {hundredths[98]:8.1f} {len(self.waits):8}\n"
+        return f"| {name} | {rate:.0f} | {hundredths[49]:.1f} | {hundredths[98]:.1f} | {len(self.waits)} |\n"
 
 
-async def compare(port: int) -> None:
+async def compare(port: int, rounds: int) -> None:
     """Measure the rounds in turn, and print the table."""
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
         try:
@@ -55,13 +57,18 @@ async def compare(port: int) -> None:
     request = f"GET /orders/{placed.json()['id']} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     await measure(port, request, Figures())  # to warm up
     without, with_tricklers = Figures(), Figures()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         await measure(port, request, without)
         async with trickling(port):
             await measure(port, request, with_tricklers)
-    sys.stdout.write(f"{'':<17} {'requests/s':>10} {'p50':>8} {'p99':>8} {'n':>8}\n")
-    sys.stdout.write(without.row("without"))
-    sys.stdout.write(with_tricklers.row(f"with {TRICKLERS:,}"))
+    sys.stdout.write(
+        f"Machine: {machine()}. Commit: {commit()}. {packages('fastapi', 'uvicorn', 'httptools')}. "
+        f"{READERS} readers, {rounds} rounds of {READS_IN_A_ROUND:,} reads of each kind.\n\n"
+        "| trickling connections | reads per second | p50, ms | p99, ms | reads |\n"
+        "|---|---:|---:|---:|---:|\n"
+    )
+    sys.stdout.write(without.row("none"))
+    sys.stdout.write(with_tricklers.row(f"{TRICKLERS:,}"))
 
 
 async def measure(port: int, request: bytes, figures: Figures) -> None:
@@ -92,7 +99,7 @@ async def read(port: int, request: bytes, times: int) -> list[float]:
 @asynccontextmanager
 async def trickling(port: int) -> AsyncIterator[None]:
     """Tricklers in a process of their own, until the block ends; they are all there when it begins."""
-    options = ("-m", "benchmarks.tricklers", f"http://127.0.0.1:{port}", "trickle")
+    options = ("-m", "benchmarks.tricklers", f"http://127.0.0.1:{port}", TRICKLE)
     process = await asyncio.create_subprocess_exec(sys.executable, *options, stdout=asyncio.subprocess.PIPE)
     try:
         if process.stdout is None or not await process.stdout.readline():
@@ -130,14 +137,15 @@ async def trickle(port: int) -> None:
         sys.stdout.flush()
 
 
-def main(api_url: str, *, is_trickler: bool) -> None:
-    """Compare, or be the tricklers of a comparison."""
+def main(api_url: str = "http://127.0.0.1:8000", what: str = str(ROUNDS)) -> None:
+    """Compare in so many rounds, or be the tricklers of a comparison."""
     address = urlsplit(api_url)
     if address.hostname != "127.0.0.1":
         sys.exit(f"The API must be on 127.0.0.1, not on {address.hostname}")
     allow_many_connections()
-    asyncio.run(trickle(address.port or 80) if is_trickler else compare(address.port or 80))
+    port = address.port or 80
+    asyncio.run(trickle(port) if what == TRICKLE else compare(port, int(what)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000", is_trickler="trickle" in sys.argv[2:])
+    main(*sys.argv[1:])
