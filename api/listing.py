@@ -80,7 +80,7 @@ class ListQuery(BaseModel):
         "-created_at"
     )
     page: Annotated[PageNumber | None, Field(description="The first is 1.")] = None
-    limit: PageSize = 50
+    limit: Annotated[PageSize, Field(description="Up to 50 of the largest orders fit on a page.")] = 50
     cursor: Annotated[
         str | None,
         Field(
@@ -138,11 +138,14 @@ async def read_listing(query: ListQuery, engine: AsyncEngine) -> Listing:
     """The page that the query asks for, by number or after a cursor.
 
     Raises:
-        RequestValidationError: the cursor is not one of this list.
+        RequestValidationError: the cursor is not one of this list, or the page has too many lines.
     """
-    if query.cursor is not None:
-        return await _after_cursor(query, query.cursor, engine)
-    return await _numbered(query, engine)
+    try:
+        if query.cursor is not None:
+            return await _after_cursor(query, query.cursor, engine)
+        return await _numbered(query, engine)
+    except queries.TooManyLines:
+        raise _refusal("limit", _TOO_LARGE) from None
 
 
 async def _numbered(query: ListQuery, engine: AsyncEngine) -> Listing:
@@ -182,7 +185,7 @@ async def _after_cursor(query: ListQuery, text: str, engine: AsyncEngine) -> Lis
             newest_first=query.newest_first,
         )
     except queries.UnknownKey:
-        raise _refusal(_NO_CURSOR) from None
+        raise _refusal("cursor", _NO_CURSOR) from None
     page = _page(query, found[: query.limit], has_next=len(found) > query.limit, has_prev=True)
     references = {"first": query.reference(page=1)}
     if page.next_cursor is not None:
@@ -191,6 +194,7 @@ async def _after_cursor(query: ListQuery, text: str, engine: AsyncEngine) -> Lis
 
 
 _NO_CURSOR = "is not a cursor of this list"
+_TOO_LARGE = f"the orders of this page have more than {queries.MOST_LINES} lines; ask for fewer at once"
 _CURSOR_OF_ANOTHER_LIST = "belongs to a list with other filters or another sort, or has been changed"
 
 
@@ -199,14 +203,14 @@ def _key(query: ListQuery, text: str) -> OrderKey:
     try:
         cursor = Cursor.decode(text)
     except ValueError:
-        raise _refusal(_NO_CURSOR) from None
+        raise _refusal("cursor", _NO_CURSOR) from None
     if cursor != query.cursor_after(cursor.key):
-        raise _refusal(_CURSOR_OF_ANOTHER_LIST)
+        raise _refusal("cursor", _CURSOR_OF_ANOTHER_LIST)
     return cursor.key
 
 
-def _refusal(reason: str) -> RequestValidationError:
-    return RequestValidationError([{"type": "cursor", "loc": ("query", "cursor"), "msg": reason}])
+def _refusal(name: str, reason: str) -> RequestValidationError:
+    return RequestValidationError([{"type": name, "loc": ("query", name), "msg": reason}])
 
 
 def _page(query: ListQuery, orders: list[Order], *, has_next: bool, has_prev: bool) -> OrderPage:

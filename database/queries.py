@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from database.engine import connected
 from database.tables import order_items, order_status_history, orders
+from orders.limits import MAX_ITEMS
 from orders.money import quantize
 from orders.order import LineItem, Order, OrderKey, OrderRecord, StatusChange
 from orders.status import OrderStatus
@@ -25,6 +26,15 @@ class OrderFilter:
     customer_id: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+
+
+MOST_LINES = (50 + 1) * MAX_ITEMS
+"""Lines of the orders that are read at once: 50 of the largest kind, and one more to know whether there are
+more. All that is read stands in memory and is put together while nobody else is served."""
+
+
+class TooManyLines(ValueError):  # noqa: N818 - the name is the fact
+    """The orders of a page have more than `MOST_LINES` lines together."""
 
 
 class UnknownKey(LookupError):  # noqa: N818 - the name is the fact
@@ -72,6 +82,7 @@ async def list_orders(
 
     Raises:
         UnknownKey: no order has the key. Orders are never deleted, so none ever had it.
+        TooManyLines: they are too large to be read at once.
     """
     page = _page(wanted, newest_first=newest_first, limit=limit, after=after)
     async with connected(engine) as connection:
@@ -83,7 +94,11 @@ async def list_orders(
 async def list_numbered(
     engine: AsyncEngine, wanted: OrderFilter, *, limit: int, offset: int, newest_first: bool = True
 ) -> tuple[list[Order], int]:
-    """At most `limit` orders after the first `offset` ones, and the exact number of all, of one moment."""
+    """At most `limit` orders after the first `offset` ones, and the exact number of all, of one moment.
+
+    Raises:
+        TooManyLines: they are too large to be read at once.
+    """
     count = select(func.count()).select_from(orders).where(*_conditions(wanted))
     page = _page(wanted, newest_first=newest_first, limit=limit, offset=offset)
     async with connected(engine) as connection:
@@ -204,7 +219,10 @@ async def _read_history(connection: AsyncConnection, order_id: UUID, after: int)
 
 
 async def _read_orders(connection: AsyncConnection, page: Select[Any], *, newest_first: bool) -> list[Order]:
-    rows = (await connection.execute(_with_items(page, newest_first=newest_first))).all()
+    lines = _with_items(page, newest_first=newest_first).limit(MOST_LINES + 1)
+    rows = (await connection.execute(lines)).all()
+    if len(rows) > MOST_LINES:
+        raise TooManyLines
     return [_to_order(list(lines)) for _, lines in groupby(rows, key=lambda row: row.id)]
 
 

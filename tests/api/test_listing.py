@@ -10,10 +10,14 @@ import httpx2
 import pytest
 
 from api.cursors import Cursor
-from database.queries import OrderFilter
+from database.projection import project
+from database.queries import MOST_LINES, OrderFilter
+from orders.limits import MAX_ITEMS
 from orders.order import OrderKey
-from tests.api.conftest import Json, move, place
-from tests.system import a_customer
+from tests.api.callers import with_its_own_database
+from tests.api.conftest import Json, api_of, move, place
+from tests.builders import a_place_order, a_record, an_item
+from tests.system import System, a_customer
 
 TIME = (
     "must be a time of RFC 3339 with a zone and at most 6 decimals, such as 2026-01-31T09:30:00Z "
@@ -411,3 +415,25 @@ async def test_a_time_may_be_written_in_every_way_of_the_standard(
     http: httpx2.AsyncClient, written: str
 ) -> None:
     await listed(http, created_after=written, limit=1)
+
+
+async def test_a_page_has_no_more_lines_than_are_read_at_once(system: System) -> None:
+    customer = a_customer()
+    items = [an_item() for _ in range(MAX_ITEMS)]
+    async with with_its_own_database(system) as own, api_of(own) as http:
+        for _ in range(MOST_LINES // MAX_ITEMS + 2):
+            await project(own.engine, a_record(placing=a_place_order(*items, customer_id=customer)))
+
+        first = await listed(http, customer_id=customer)
+        then = await listed(http, customer_id=customer, cursor=first["next_cursor"], limit=1_000)
+        one = await listed(http, customer_id=customer, limit=1)
+        too_much = [
+            await http.get("/orders/", params={"customer_id": customer, "limit": 1_000, **query})
+            for query in ({}, {"cursor": one["next_cursor"]})
+        ]
+
+    assert (first["total"], len(first["orders"]), len(then["orders"])) == (53, 50, 3)
+    assert [answer.status_code for answer in too_much] == [422, 422]
+    assert too_much[0].json()["detail"] == (
+        "query.limit: the orders of this page have more than 25500 lines; ask for fewer at once"
+    )
