@@ -131,8 +131,8 @@ async def list_orders(query: Annotated[ListQuery, Query()], engine: Projection) 
     Where orders are so large that a page would have more than 25,500 lines, it is a 422: ask for fewer at
     once. A page has an exact `total`. A cursor costs the same at any depth, and following cursors neither
     skips nor repeats an order that was there from the start, whatever arrives or changes meanwhile; only
-    where the list is narrowed to a `status`, an order that takes or leaves it on the way may be missed. `Link`
-    (RFC 8288) leads to the pages around this one.
+    where the list is narrowed to a `status`, an order that takes or leaves it on the way may be missed.
+    `Link` (RFC 8288) leads to the pages around this one.
     """
     listing = await read_listing(query, engine)
     return Response(
