@@ -39,6 +39,17 @@ def with_keys_required(document: Json) -> Json:
     return document
 
 
+def with_a_name_for_what_is_foreseen(document: Json) -> Json:
+    """The document in which the answer to a dry run has a name of its own, so that nobody looks for it."""
+    schemas = document["components"]["schemas"]
+    foreseen = document["paths"]["/orders/"]["post"]["responses"]["200"]["content"]["application/json"][
+        "schema"
+    ]
+    schemas["Foreseen"] = schemas[foreseen["$ref"].rsplit("/", 1)[1]]
+    foreseen["$ref"] = "#/components/schemas/Foreseen"
+    return document
+
+
 @pytest.mark.timeout(AN_HOUR)
 async def test_every_call_answers_whatever_it_is_asked_as_the_document_says(
     served: System, tmp_path: Path
@@ -51,7 +62,8 @@ async def test_every_call_answers_whatever_it_is_asked_as_the_document_says(
         await api.until_said("running on")
         async with httpx2.AsyncClient(base_url=url) as http:
             document = (await http.get("/openapi.json")).json()
-        (tmp_path / "openapi.json").write_text(json.dumps(with_keys_required(document)))
+        asked = with_a_name_for_what_is_foreseen(with_keys_required(document))
+        (tmp_path / "openapi.json").write_text(json.dumps(asked))
         schemathesis = started(
             *("-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"),
             *("--url", url, "--header", f"Authorization: {key.headers['Authorization']}"),
