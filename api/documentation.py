@@ -22,12 +22,13 @@ _HEADERS = {
     },
     "Location": {"description": "The order's address.", "schema": {"type": "string"}},
     "RateLimit": {
-        "description": "How many requests the caller has left, and seconds until there are more.",
+        "description": "What is left of the caller's requests, or of the limit that refused, and seconds until "
+        "there is more.",
         "schema": {"type": "string"},
         "example": '"caller";r=59998;t=42',
     },
     "RateLimit-Policy": {
-        "description": "How many requests a caller may make in how many seconds.",
+        "description": "That limit: how many in how many seconds.",
         "schema": {"type": "string"},
         "example": '"caller";q=60000;w=60',
     },
