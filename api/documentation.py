@@ -22,8 +22,8 @@ _HEADERS = {
     },
     "Location": {"description": "The order's address.", "schema": {"type": "string"}},
     "RateLimit": {
-        "description": "What is left of the caller's requests, or of the limit that refused, and seconds until "
-        "there is more.",
+        "description": "What is left of the caller's requests, or of the limit that refused, and seconds "
+        "until there is more.",
         "schema": {"type": "string"},
         "example": '"caller";r=59998;t=42',
     },
