@@ -24,11 +24,11 @@ import aiohttp
 from temporalio.client import Client
 
 import process
+from api.schemas import LAPTOP_AND_MICE
 from benchmarks import command
 from benchmarks.bench_figures import Life, Measured, Report, broken, life_of
 from benchmarks.bench_report import table_of, write
 from benchmarks.floor import CHANGES, Floor
-from benchmarks.latency import LAPTOP_AND_MICE
 from benchmarks.progress import Progress
 from benchmarks.rig import Rig
 from load.calls import orders_at

@@ -26,8 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from uuid_utils.compat import uuid7
 
     import process
-    from api.schemas import NewOrderBody
-    from benchmarks.latency import LAPTOP_AND_MICE
+    from api.schemas import LAPTOP_AND_MICE, NewOrderBody
     from connection import connect
     from logs import configure_logs
     from orders.signals import StatusSignal

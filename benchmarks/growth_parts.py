@@ -17,10 +17,9 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.service import RPCError
 from uuid_utils.compat import uuid7
 
-from api.schemas import NewOrderBody
+from api.schemas import LAPTOP_AND_MICE, NewOrderBody
 from benchmarks.command import CannotMeasure
 from benchmarks.growth_report import Moment
-from benchmarks.latency import LAPTOP_AND_MICE
 from benchmarks.rig import Rig
 from database.engine import connected, create_engine
 from embedded.child import free_port

@@ -40,8 +40,8 @@ from api.keys import Scope as KeyScope
 from api.limits import BodyRoom, Capacity, RequestLimit
 from api.parameters import QueryParameters
 from api.protocol import BoundedProtocol
+from api.schemas import LAPTOP_AND_MICE
 from api.server import SignalledServer
-from benchmarks.latency import LAPTOP_AND_MICE
 from benchmarks.machine import commit, machine, packages
 from connection import connect
 from database.engine import create_engine

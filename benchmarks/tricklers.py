@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from api.schemas import LAPTOP_AND_MICE
 from api.server import allow_many_connections
-from benchmarks.latency import LAPTOP_AND_MICE
 from benchmarks.machine import commit, machine, packages
 
 TRICKLERS = 2_000
