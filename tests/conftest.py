@@ -55,10 +55,11 @@ NAMESPACES = (
 # A run is long enough to continue as new after so many events, so that a test can get there.
 EVENTS_IN_A_RUN = 200
 
-# The files that take longest, which begin first, so that the two halves of a run end together.
+# The files that take longest, which begin first, so that the parts of a run end together.
 LONGEST = (
     "tests/test_worker_versions.py",
     "tests/test_rolling_restart.py",
+    "tests/chaos/test_mutants.py",
     "tests/api/test_server.py",
     "tests/embedded/",
     "tests/workflows/",

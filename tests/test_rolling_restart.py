@@ -91,6 +91,7 @@ class Shop:
         return answer
 
 
+@pytest.mark.slow
 async def test_every_process_is_replaced_under_load_and_no_request_fails(released: System) -> None:
     balancer = Balancer()
     shop = Shop(balancer)

@@ -153,6 +153,7 @@ async def promoted_by(system: System) -> str:
     return await last_worker(handle)
 
 
+@pytest.mark.slow
 async def test_orders_and_promotions_move_on_to_the_version_that_is_current(versioned: System) -> None:
     async with worker(versioned) as unversioned:
         oldest = await place(versioned)
@@ -187,6 +188,7 @@ async def test_orders_and_promotions_move_on_to_the_version_that_is_current(vers
                 await until_last_worker_of(versioned, old, second)
 
 
+@pytest.mark.slow
 async def test_going_back_is_making_the_old_version_current_again(versioned: System) -> None:
     async with build(versioned, "2.0") as old, build(versioned, "2.1"):
         for build_id in ("2.0", "2.1"):
@@ -198,6 +200,7 @@ async def test_going_back_is_making_the_old_version_current_again(versioned: Sys
         await until_last_worker_of(versioned, order_id, old)
 
 
+@pytest.mark.slow
 async def test_versioning_can_be_left_again(versioned: System) -> None:
     async with build(versioned, "3.0") as last, worker(versioned) as unversioned:
         await make_current(versioned, SET_CURRENT, "3.0")
@@ -213,6 +216,7 @@ async def test_versioning_can_be_left_again(versioned: System) -> None:
         await until_last_worker_of(versioned, running, unversioned)
 
 
+@pytest.mark.slow
 async def test_a_version_that_nobody_made_current_carries_out_nothing(versioned: System) -> None:
     command = a_place_order()
     impatient = versioned.dispatcher_that_waits(1.0)

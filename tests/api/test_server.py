@@ -587,6 +587,7 @@ def test_a_request_that_trickles_has_ten_seconds_at_most() -> None:
     assert 0 < BoundedProtocol.request_seconds <= 10
 
 
+@pytest.mark.slow
 async def test_while_two_thousand_clients_trickle_the_others_are_answered(system: System) -> None:
     allow_many_connections()
     async with api_of(system, *PATIENT) as api, AsyncExitStack() as open_, api.http() as http:

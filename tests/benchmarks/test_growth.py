@@ -70,6 +70,7 @@ async def test_the_short_form_measures_all_of_it_and_leaves_nothing(temporary: P
     assert os.listdir(temporary) == []  # noqa: PTH208 - a Path would count as blocking
 
 
+@pytest.mark.slow
 async def test_ctrl_c_stops_everything_and_removes_the_data(temporary: Path, tmp_path: Path) -> None:
     options = ("--orders", "100000", "--out", str(tmp_path / "out"))
 

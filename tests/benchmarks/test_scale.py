@@ -54,6 +54,7 @@ async def test_a_run_writes_table_plots_and_plans_and_leaves_nothing(temporary: 
     assert os.listdir(temporary) == []  # noqa: PTH208 - a Path would count as blocking
 
 
+@pytest.mark.slow
 async def test_ctrl_c_stops_everything_and_removes_the_data(temporary: Path, tmp_path: Path) -> None:
     options = ("--sizes", "1000000", "--out", str(tmp_path / "out"))
     # Closed to PostgreSQL's user, where root runs this: the data is elsewhere then.

@@ -127,6 +127,7 @@ async def test_a_stack_that_is_asked_to_stop_leaves_nothing_running(dev: Dev, nu
     assert not [pid for pid in pids if is_alive(pid)]
 
 
+@pytest.mark.slow
 async def test_another_terminal_finds_the_stack_by_the_file_that_it_wrote(dev: Dev) -> None:
     async with dev.ready():
         env = dev.data_dir / "env"
@@ -144,6 +145,7 @@ async def test_another_terminal_finds_the_stack_by_the_file_that_it_wrote(dev: D
         assert env.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 async def test_a_stopped_stack_starts_again_with_the_same_database(dev: Dev) -> None:
     async with dev.ready():
         password = (dev.data_dir / "postgres" / "password").read_text()
@@ -153,6 +155,7 @@ async def test_a_stopped_stack_starts_again_with_the_same_database(dev: Dev) -> 
         assert (dev.data_dir / "postgres" / "password").read_text() == password
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [True, False])
 async def test_a_stack_whose_log_nobody_reads_any_more_stops_in_order(dev: Dev, *, asked: bool) -> None:
     """As in `orders dev | tee log`, where Ctrl-C ends `tee`, too."""
@@ -182,6 +185,7 @@ async def test_a_second_ctrl_c_does_not_wait(dev: Dev) -> None:
         assert await stack.wait() == 0
 
 
+@pytest.mark.slow
 async def test_what_a_killed_stack_left_running_is_stopped_by_the_next(dev: Dev) -> None:
     async with dev.ready() as stack:
         left = [dev.pid(name) for name in CHILDREN]
