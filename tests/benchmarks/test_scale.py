@@ -14,6 +14,7 @@ from benchmarks.command import CannotMeasure
 from benchmarks.scale import check, parse
 from benchmarks.scale_calls import BY_CURSOR, BY_PAGE, Call
 from benchmarks.scale_report import Measured, plot, write
+from database.queries import MOST_LINES
 from tests.processes import started
 
 SCALE = ("-m", "benchmarks.scale")
@@ -49,7 +50,10 @@ async def test_a_run_writes_table_plots_and_plans_and_leaves_nothing(temporary: 
     for text in plans.values():
         assert text.startswith("SELECT ")
         assert text.count("Execution Time: ") == text.count("-- with (") >= 1
-    assert "-- with ('50', '150'); " in plans["by-page-with-the-exact-total-all-orders-last-page.txt"]
+    assert (
+        f"-- with ('50', '150', '{MOST_LINES + 1}'); "
+        in plans["by-page-with-the-exact-total-all-orders-last-page.txt"]
+    )
     assert "planned once, for any parameters" in plans["one-order-by-id.txt"]
     assert os.listdir(temporary) == []  # noqa: PTH208 - a Path would count as blocking
 
