@@ -208,7 +208,7 @@ are not private.
 def _on_the_sweep(swept: Swept) -> str:
     started = f"{swept.placed_after:.0f} s ({swept.orders / swept.placed_after:.0f} a second)"
     promoted = f"{swept.seconds:.0f} s ({swept.orders / swept.seconds:.0f} a second)"
-    worker = swept.memory(next(name for name in swept.cpu if name.startswith("order worker")))
+    worker = _of_the_worker(swept)
     before, after = swept.cached
     return f"""## A sweep
 
@@ -236,6 +236,10 @@ history when its signal comes.
 """
 
 
+def _of_the_worker(swept: Swept) -> Memory:
+    return swept.memory(next(name for name in swept.cpu if name.startswith("order worker")))
+
+
 def _on_writes(swept: Swept) -> str:
     middle, most = (1_000 * percentile(swept.writes, share) for share in (0.5, 0.99))
     return f"""During the sweep {len(swept.writes)} orders were placed through the API, one now and then: p50
@@ -261,6 +265,8 @@ Seconds of processor time, and in brackets milliseconds for each lifecycle:
 def _on_the_cache(report: Report) -> str:
     slope, base = report.line
     full = (base + DEFAULT_CACHE * slope) / MIB
+    worked = _of_the_worker(report.swept)
+    peak = max(worked.first_half, worked.second_half) / MIB
     return f"""## The memory of cached workflows
 
 Open orders of two items, all of them in the cache of one order worker.
@@ -270,7 +276,8 @@ Open orders of two items, all of them in the cache of one order worker.
 ![memory by cached workflows](cache.svg)
 
 **{slope / KIB:.0f} KiB for each cached workflow** (least squares), beside {base / MIB:.0f} MiB without any:
-with a full cache of {DEFAULT_CACHE:,}, the default, an order worker takes about {full:,.0f} MiB.
+with a full cache of {DEFAULT_CACHE:,}, the default, an order worker takes about {full:,.0f} MiB, and more
+while it works (up to {peak:,.0f} MiB in the sweep above).
 """
 
 

@@ -53,6 +53,14 @@ class System:
     def handle(self, order_id: UUID | str) -> WorkflowHandle[OrderWorkflow, Order]:
         return self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(UUID(str(order_id))))
 
+    async def until_settled(self, order_id: UUID | str) -> None:
+        """Wait until Temporal has recorded all that the order's workflow has done."""
+
+        async def is_settled() -> bool:
+            return bool(await self.dispatcher.reader.settled_status(UUID(str(order_id))))
+
+        await eventually(is_settled)
+
     @asynccontextmanager
     async def workers(self, role: Role = Role.ALL) -> AsyncIterator[list[Worker]]:
         """Workers that run until the block ends."""

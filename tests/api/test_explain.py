@@ -152,6 +152,7 @@ async def test_the_workflow_is_named_and_can_be_opened_in_the_web_ui(
     system: System, http: httpx2.AsyncClient, ui: str
 ) -> None:
     order = await place(http)
+    await system.until_settled(order["id"])
 
     async with api_of(set_to(system, temporal_ui_url=ui)) as linked:
         found = (await explained(linked, order["id"]))["workflow"]

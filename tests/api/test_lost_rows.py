@@ -19,17 +19,13 @@ from orders.status import OrderStatus
 from tests.api.asked import counted
 from tests.api.conftest import Json, a_body, api_of, history, move, place, put
 from tests.builders import a_record
-from tests.system import System, eventually
+from tests.system import System
 from worker import Role
 
 
 async def take_back(system: System, order: Json, version: int) -> None:
     """Bring PostgreSQL back to an earlier version of an order that has settled, as a failover does."""
-
-    async def is_settled() -> bool:
-        return bool(await system.dispatcher.reader.settled_status(UUID(order["id"])))
-
-    await eventually(is_settled)
+    await system.until_settled(order["id"])
     record = await get_record(system.engine, UUID(order["id"]))
     assert record
     async with system.engine.begin() as connection:
