@@ -17,7 +17,7 @@ from temporalio.runtime import (
     TelemetryConfig,
     TelemetryFilter,
 )
-from temporalio.service import RPCError
+from temporalio.service import GrpcCompression, RPCError
 
 from settings import ConfigurationError
 
@@ -81,6 +81,8 @@ async def connect(*, lazy: bool = False, metrics_address: str | None = None) -> 
             data_converter=DATA_CONVERTER,
             lazy=lazy,
             runtime=_runtime(metrics_address),
+            # Messages are small: to compress them costs more than to send them (docs/decisions/0011).
+            grpc_compression=GrpcCompression.NONE,
         )
         if not lazy:
             await client.workflow_service.describe_namespace(

@@ -5,6 +5,7 @@ from unittest import mock
 
 import pytest
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import GrpcCompression
 
 from connection import connect
 from embedded.child import free_port
@@ -66,6 +67,10 @@ async def test_what_it_sends_is_written_as_pydantic_writes_it() -> None:
     values = [OrderInput(place=a_place_order()), OrderInput(carried=OrderState(record=record))]
 
     assert await converter.encode(values) == await pydantic_data_converter.encode(values)
+
+
+async def test_small_messages_are_not_compressed() -> None:
+    assert (await connect(lazy=True)).service_client.config.grpc_compression is GrpcCompression.NONE
 
 
 async def test_a_lazy_client_is_made_while_nothing_answers() -> None:
