@@ -152,8 +152,8 @@ def page_of(outcomes: Sequence[Outcome], run_by: str) -> str:
 Written by `{run_by}`. Each row is the whole system with one thing
 otherwise than shipped, in turn with the shipped one, each new and on servers of its own: whole lifecycles (an
 order is created, and moved three times), {CLIENTS} clients, the client on the same machine. Medians, and the
-spread of the ratios; processor time in milliseconds for one lifecycle, with the lever (shipped). The first row
-changes nothing: what is within its spread is chance.
+spread of the ratios; processor time in milliseconds for one lifecycle, with the lever (shipped). The first
+row changes nothing: what is within its spread is chance.
 [Decision 0011](../decisions/0011-what-made-it-faster.md) says what was made of it.
 
 | | |
