@@ -27,6 +27,12 @@ async def test_a_process_that_has_done_its_work_ends_with_code_0() -> None:
     assert await run_to_its_end(*a_process("print('done')")) == (0, ["done"])
 
 
+async def test_collections_leave_alone_what_was_imported() -> None:
+    body = "import gc; print(gc.get_freeze_count() > 5_000, len(gc.get_objects()) < 5_000)"
+
+    assert await run_to_its_end(*a_process(body)) == (0, ["True True"])
+
+
 async def test_a_configuration_error_is_one_line_and_exit_code_2() -> None:
     body = "raise ConfigurationError('LOG_LEVEL: is loud')"
 
