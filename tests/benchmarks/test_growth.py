@@ -63,7 +63,7 @@ async def test_the_short_form_measures_all_of_it_and_leaves_nothing(temporary: P
     cached = 200 + int(beside[1])
     assert f"had 200 orders in its cache when the sweep began, and {cached} when it ended" in page
     programs = [row[0] for row in rows_of(page, "A sweep")]
-    assert programs == ["postgres", "temporal", "api", "order worker 1", "promotion worker"]
+    assert programs == ["postgres", "temporal", "order worker 1", "promotion worker", "api"]
     assert all(float(cell) > 0 for row in rows_of(page, "A sweep") for cell in row[1:6])
     workers = rows_of(page, "More workers")
     assert [row[0] for row in workers] == ["1", "2", "4"]
