@@ -15,6 +15,10 @@ PROCESSES = ("client", "api", "worker", "floor", "crud", "bare", "temporal", "po
 """In the order in which a call meets them."""
 
 
+ABSURD = 20.0
+"""A ratio that fails the short form."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """One contender in one round of one contest. Seconds; `cpu` by program."""
@@ -175,16 +179,12 @@ ROWS = (
 
 
 def broken(report: Report) -> list[str]:
-    """What is so far off that something must be broken, on any machine.
-
-    The floors do the same work; a service without workflows does less, and may be further away.
-    """
+    """What is so far off that something must be broken, on any machine."""
     return [
         f"{row.name}: {ratio:.3f} x {row.beside}"
         for row in ROWS
         for ratio in [median(row.ratios(report))]
-        for absurd in [100 if row.beside == "crud" else 20]
-        if not 1 / absurd <= ratio <= absurd
+        if not 1 / ABSURD <= ratio <= ABSURD
     ]
 
 

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import httpx2
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import SandboxImportNotificationPolicy
@@ -52,6 +53,16 @@ class System:
 
     def handle(self, order_id: UUID | str) -> WorkflowHandle[OrderWorkflow, Order]:
         return self.client.get_workflow_handle_for(OrderWorkflow.run, workflow_id(UUID(str(order_id))))
+
+    async def has_workflow(self, order_id: UUID | str) -> bool:
+        """Whether Temporal knows a workflow of the order, running or ended."""
+        try:
+            await self.handle(order_id).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return True
 
     async def until_settled(self, order_id: UUID | str) -> None:
         """Wait until Temporal has recorded all that the order's workflow has done."""

@@ -5,7 +5,6 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 from sqlalchemy import delete
-from temporalio.service import RPCError, RPCStatusCode
 
 from api.schemas import NewOrderBody
 from database.projection import project
@@ -86,16 +85,6 @@ async def test_an_order_whose_workflow_was_ended_from_outside_is_not_asked_for(
     assert asked["query"] == 0
 
 
-async def has_workflow(system: System, order_id: UUID) -> bool:
-    try:
-        await system.handle(order_id).describe()
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return False
-        raise
-    return True
-
-
 @pytest.mark.parametrize("prefer", ["", "respond-async"])
 async def test_a_key_is_known_after_temporal_has_forgotten_the_order(
     system: System, http: httpx2.AsyncClient, prefer: str
@@ -135,4 +124,4 @@ async def test_a_key_is_known_after_temporal_has_forgotten_the_order(
     }
     assert {it.headers.get("Idempotent-Replayed") for it in (placed, cancelled, moved)} == {"true"}
     assert [(it.status_code, it.json()["code"]) for it in others] == [(422, "command_id_reused")] * 3
-    assert not await has_workflow(system, order_id)
+    assert not await system.has_workflow(order_id)
